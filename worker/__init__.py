@@ -1,0 +1,1 @@
+"""Jobcast's worker: claims jobs and runs them."""
