@@ -1,1 +1,29 @@
-"""Jobcast's worker: claims jobs and runs them."""
+"""The worker: claims jobs and runs them. ``from worker import Context, Fail, Retry, task``."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from worker.context import Context as Context
+    from worker.retry import Fail as Fail
+    from worker.retry import Retry as Retry
+    from worker.tasks import Registry as Registry
+    from worker.tasks import task as task
+
+__all__ = ["Context", "Fail", "Registry", "Retry", "task"]
+
+_HOMES = {
+    "Context": "worker.context",
+    "Fail": "worker.retry",
+    "Registry": "worker.tasks",
+    "Retry": "worker.retry",
+    "task": "worker.tasks",
+}
+
+
+def __getattr__(name: str) -> object:
+    # The warden imports its modules through this package and has to stay a tiny process.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
