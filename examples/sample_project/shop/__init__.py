@@ -1,0 +1,3 @@
+"""A small web shop without its web pages."""
+
+__version__ = "1.4.0"
