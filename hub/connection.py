@@ -1,0 +1,70 @@
+"""The Redis client, and what a server must be before Jobcast uses it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis as redis_sync
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from hub.errors import SettingsError
+
+#: Seconds for a connect and for a reply; blocking reads are given longer ones where they are made.
+CONNECT_TIMEOUT = 5.0
+REPLY_TIMEOUT = 10.0
+
+
+def connect(url: str, *, max_connections: int = 64) -> Redis:
+    """An async client whose replies are bytes. Calls are repeated thrice over a lost connection,
+    which every script allows."""
+    client: Redis = Redis.from_url(
+        url,
+        max_connections=max_connections,
+        socket_connect_timeout=CONNECT_TIMEOUT,
+        socket_timeout=REPLY_TIMEOUT,
+        socket_keepalive=True,
+        health_check_interval=0,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), 3),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError],
+    )
+    return client
+
+
+def connect_sync(url: str) -> redis_sync.Redis:
+    """A blocking client of one connection, for a thread that cannot wait for the event loop."""
+    client: redis_sync.Redis = redis_sync.Redis.from_url(
+        url, socket_connect_timeout=2.0, socket_timeout=2.0, socket_keepalive=True
+    )
+    return client
+
+
+async def check_server(redis: Redis) -> None:
+    """Raises SettingsError when the server cannot be reached or is not fit (DESIGN §5, rule 9):
+    what it is, and what to change."""
+    try:
+        info: dict[str, Any] = await redis.info("everything")
+    except (RedisError, OSError) as error:
+        raise SettingsError(f"Redis cannot be reached: {error}. Check JOBCAST_REDIS_URL.") from None
+    if info.get("cluster_enabled"):
+        raise SettingsError(
+            "This Redis is a Cluster, which Jobcast does not support yet. Use a single server, "
+            "or a primary with replicas."
+        )
+    valkey = info.get("valkey_version")
+    version = str(valkey or info["redis_version"])
+    major = int(version.split(".")[0])
+    if valkey is not None and major < 8:
+        raise SettingsError(f"This is Valkey {version}; Jobcast needs Valkey 8 or later.")
+    if valkey is None and major < 7:
+        raise SettingsError(f"This is Redis {version}; Jobcast needs Redis 7 or later.")
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction":
+        raise SettingsError(
+            f"This Redis has maxmemory-policy {policy}, under which it may throw jobs away. "
+            "Set it to noeviction: redis-cli config set maxmemory-policy noeviction"
+        )

@@ -1,0 +1,91 @@
+-- KEYS 1 prefix
+-- ARGV 1 seed · 2 worker id · 3 request id · 4 lease ms · 5 most jobs
+--      6 tasks that the worker has, ",a,b," · 7… queues, first one first
+-- Returns a list of {id, token, session_id, task, params, attempt, max_attempts, timeout or "",
+--                    log_lines, lost, memo ("1" when something is kept for a rerun, or ""), queue}
+
+local worker, request, lease = ARGV[2], ARGV[3], tonumber(ARGV[4])
+local most, tasks = tonumber(ARGV[5]), ARGV[6]
+local out = {}
+
+local function hand_out(job)
+  local memo = redis.call('EXISTS', P .. 'memo:' .. job.id) == 1 and '1' or ''
+  redis.call('ZADD', P .. 'running', int(now() + lease), job.id)
+  out[#out + 1] = {job.id, job.token, job.session_id, job.task, job.params, job.attempt, job.max_attempts,
+    job.timeout or '', job.log_lines, job.lost, memo, job.queue}
+end
+
+-- A repeat of a claim whose reply was lost gets the same jobs, as far as they are still its own.
+local cached = redis.call('GET', P .. 'reply:' .. request)
+if cached then
+  for id, token in string.gmatch(cached, '(%S+) (%S+)') do
+    local job = load_job(id)
+    if is_leased(job) and job.token == token then
+      hand_out(job)
+    end
+  end
+  return out
+end
+
+local remembered = {}
+-- Parking and expiring are work too: a call does a bounded amount of it, the next goes on.
+local budget = most + 100
+for q = 7, #ARGV do
+  local queue = ARGV[q]
+  local ready = P .. 'ready:' .. queue
+  local farthest = {}
+  local paused = redis.call('SISMEMBER', P .. 'paused', queue) == 1
+  while #out < most and budget > 0 and not paused do
+    local popped = redis.call('ZPOPMIN', ready, most - #out)
+    if #popped == 0 then
+      break
+    end
+    budget = budget - #popped / 2
+    for i = 1, #popped, 2 do
+      local job = load_job(popped[i])
+      local priority = math.floor(tonumber(popped[i + 1]) / PRIORITY_STEP)
+      farthest[priority] = math.max(farthest[priority] or 0, tonumber(popped[i + 1]) - priority * PRIORITY_STEP)
+      if not job.id then
+        -- Its hash was deleted by hand: there is nothing left to run.
+      elseif job.expires_at and tonumber(job.expires_at) <= now() then
+        move(job, 'failed', {error = '{"code":"expired","message":"No worker took it within expires_in."}'})
+      elseif not string.find(tasks, ',' .. job.task .. ',', 1, true) then
+        local reason = 'task:' .. job.task
+        write(job, {parked = reason})
+        redis.call('ZADD', P .. 'parked:' .. reason, now(), job.id)
+        redis.call('SADD', P .. 'parked', reason)
+      else
+        local claims = int(tonumber(job.claims) + 1)
+        local changes = {claims = claims, token = claims .. ':' .. random48(), worker = worker,
+          started_at = int(now()), expires_at = false}
+        if job.expires_at then
+          redis.call('ZREM', P .. 'expiring', job.id)
+        end
+        if job.error then
+          changes.error = false
+          changes.traceback = false
+        end
+        if job.run_at then
+          changes.run_at = false
+        end
+        move(job, 'running', changes)
+        hand_out(job)
+        remembered[#remembered + 1] = job.id .. ' ' .. job.token
+      end
+    end
+  end
+  for priority, tag in pairs(farthest) do
+    local virtual = P .. 'vtime:' .. queue
+    if tag > tonumber(redis.call('HGET', virtual, priority) or '0') then
+      redis.call('HSET', virtual, priority, int(tag))
+      redis.call('ZREMRANGEBYSCORE', P .. 'tags:' .. queue .. ':' .. priority, '-inf', int(tag))
+    end
+  end
+  if not paused and redis.call('EXISTS', ready) == 1 then
+    redis.call('ZADD', P .. 'wake:' .. queue, 0, '1')
+  end
+end
+if #remembered > 0 then
+  redis.call('SET', P .. 'reply:' .. request, table.concat(remembered, '\n'), 'PX', int(lease))
+end
+return out

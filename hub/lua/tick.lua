@@ -1,0 +1,136 @@
+#!lua flags=allow-oom
+-- KEYS 1 prefix
+-- ARGV 1 seed · 2 id of the caller · 3 ms for which it leads · 4 most jobs of each kind
+-- Returns {"led" | "follows" | "holds", reaped, promoted, expired, unparked, forgotten}
+
+local me, lead, most = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local state = P .. 'tick'
+local was = redis.call('HMGET', state, 'leader', 'until', 'last', 'replid', 'hold_until')
+local led_until = tonumber(was[2] or '0')
+-- A deadline farther off than any that is given was written before the clock stepped back.
+if was[1] and was[1] ~= me and led_until > now() and led_until <= now() + lead then
+  return {'follows', 0, 0, 0, 0, 0}
+end
+local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
+local last, hold = tonumber(was[3] or '0'), tonumber(was[5] or '0')
+-- Where ticks were missing, leases ran out that nobody could renew: reap nothing for one lease.
+local longest_gap = math.max(LEASE_MS / 3, 2000)
+if last > 0 and (now() - last > longest_gap or now() < last or was[4] ~= replid) then
+  hold = now() + LEASE_MS
+end
+redis.call('HSET', state, 'leader', me, 'until', int(now() + lead), 'last', int(now()), 'replid', replid,
+  'hold_until', int(hold))
+
+local function due(zset, before, count)
+  return redis.call('ZRANGEBYSCORE', P .. zset, '-inf', int(before), 'LIMIT', 0, count)
+end
+
+local function fail(job, code, message, changes)
+  changes.error = '{"code":"' .. code .. '","message":"' .. message .. '"}'
+  changes.traceback = false
+  move(job, 'failed', changes)
+end
+
+local reaped, holds = 0, hold > now()
+if not holds then
+  for _, id in ipairs(due('running', now() - KILL_GRACE_MS, most)) do
+    local job = load_job(id)
+    reaped = reaped + 1
+    if not job.id then
+      redis.call('ZREM', P .. 'running', id)
+    else
+      local changes = unlease(job, 'reap', {})
+      if job.status == 'cancelling' then
+        move(job, 'cancelled', changes)
+      elseif job.foreign then
+        withdraw(job)
+        fail(job, 'lost', 'Nothing was heard from its queue until its stall deadline.', changes)
+      elseif job.status == 'input_required' then
+        write(job, changes)
+        redis.call('ZADD', P .. 'waiting', now(), id)
+      else
+        changes.lost = int(tonumber(job.lost) + 1)
+        if tonumber(changes.lost) > MAX_LOST then
+          fail(job, 'lost', 'Its worker was lost ' .. changes.lost .. ' times.', changes)
+        else
+          move(job, 'pending', changes)
+          make_ready(job, true)
+        end
+      end
+    end
+  end
+end
+
+local promoted = 0
+for _, id in ipairs(due('delayed', now(), most)) do
+  local job = load_job(id)
+  redis.call('ZREM', P .. 'delayed', id)
+  if job.id then
+    make_ready(job)
+    promoted = promoted + 1
+  end
+end
+
+local expired = 0
+for _, id in ipairs(due('expiring', now(), most)) do
+  local job = load_job(id)
+  redis.call('ZREM', P .. 'expiring', id)
+  if job.id and job.status == 'pending' then
+    take_out(job)
+    fail(job, 'expired', 'No worker took it within expires_in.', {run_at = false})
+    expired = expired + 1
+  end
+end
+
+-- Parked jobs: back to ready when a live worker has their task, failed after a day without one.
+local unparked = 0
+local reasons = redis.call('SMEMBERS', P .. 'parked')
+if #reasons > 0 then
+  local workers = {}
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', P .. 'workers', int(now() - 2 * LEASE_MS), '+inf')) do
+    workers[#workers + 1] = redis.call('HMGET', P .. 'worker:' .. id, 'tasks', 'queues')
+  end
+  local function served(job)
+    for _, w in ipairs(workers) do
+      if w[1] and w[2] and string.find(w[1], ',' .. job.task .. ',', 1, true)
+        and string.find(w[2], ',' .. job.queue .. ',', 1, true) then
+        return true
+      end
+    end
+  end
+  for _, reason in ipairs(reasons) do
+    local zset = P .. 'parked:' .. reason
+    local entries = redis.call('ZRANGE', zset, 0, most - 1, 'WITHSCORES')
+    for i = 1, #entries, 2 do
+      local job = load_job(entries[i])
+      if not job.id then
+        redis.call('ZREM', zset, entries[i])
+      elseif served(job) then
+        take_out(job)
+        make_ready(job, true)
+        unparked = unparked + 1
+      elseif now() - tonumber(entries[i + 1]) > 86400000 then
+        take_out(job)
+        fail(job, 'unknown_task', 'No worker knew its task for a day.', {})
+      end
+    end
+    if redis.call('EXISTS', zset) == 0 then
+      redis.call('SREM', P .. 'parked', reason)
+    end
+  end
+end
+
+-- What has been idle for long is forgotten, never a session with a live job.
+local forgotten = 0
+for _, sid in ipairs(due('sessions', now() - KEEP_MS, 10)) do
+  if redis.call('EXISTS', P .. 'active:' .. sid) == 1 then
+    redis.call('ZADD', P .. 'sessions', now(), sid)
+  else
+    redis.call('DEL', P .. 'events:' .. sid, P .. 'messages:' .. sid, P .. 'msgids:' .. sid, P .. 'jobs:' .. sid)
+    redis.call('ZREM', P .. 'sessions', sid)
+    forgotten = forgotten + 1
+  end
+end
+redis.call('ZREMRANGEBYSCORE', P .. 'dead', '-inf', int(now() - KEEP_MS))
+redis.call('ZREMRANGEBYSCORE', P .. 'workers', '-inf', int(now() - 4 * LEASE_MS))
+return {holds and 'holds' or 'led', reaped, promoted, expired, unparked, forgotten}

@@ -1,0 +1,419 @@
+"""What the hub reads from Redis, and how a job and a message come in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+from msgspec import Struct
+from redis.asyncio import Redis
+from redis.exceptions import OutOfMemoryError
+
+from hub import keys
+from hub.errors import BadInput, Busy, Conflict, NotFound
+from hub.events import ZERO, Publication, parse_header
+from hub.jobs import LIST_PART_BYTES, Job, NewJob, job_from_hash, new_job_id
+from hub.scripts import Arg, Scripts, text
+from hub.states import LIVE
+
+SNAPSHOT_JOBS = 100
+SNAPSHOT_MESSAGES = 200
+SNAPSHOT_BYTES = 512 * 1024
+#: How many jobs one page of a filtered list looks at, at most.
+SCAN_JOBS = 1_000
+SCAN_BATCH = 200
+STALL_DEADLINE = 3_600.0
+DURABLE_WAIT = 5.0
+
+
+class Enqueued(NamedTuple):
+    """A queued job; `created` is False when it was there already. `token` is set for a new job
+    of somebody else's queue."""
+
+    job: Job
+    created: bool
+    token: str | None = None
+
+
+class Message(Struct, kw_only=True):
+    """What a person or the agent said. `cursor` is that of its event."""
+
+    message_id: str
+    role: Literal["user", "agent"]
+    text: str
+    time: str
+    job_id: str | None = None
+    cursor: str | None = None
+
+
+class JobPage(Struct):
+    """A page of jobs, newest first; `more` is the cursor of the next page, or null."""
+
+    jobs: list[Job]
+    more: str | None = None
+
+
+class LogLine(Struct):
+    """One line of a job's log."""
+
+    line: int
+    stream: str
+    text: str
+
+
+class LogPage(Struct):
+    """Lines of a log; `last` is the number of the last line that the job has written."""
+
+    lines: list[LogLine]
+    last: int
+    more: bool = False
+
+
+class Snapshot(Struct):
+    """A session as it is: the position first, then everything as of that position or later."""
+
+    cursor: str
+    jobs: list[Job]
+    more: str | None
+    messages: list[Message]
+
+
+class History(NamedTuple):
+    """A session's lifecycle entries after a cursor. `exact` is False when the entry at the
+    cursor is no longer there, so that nothing can be said about what was missed."""
+
+    exact: bool
+    entries: list[Publication]
+    top: bytes
+
+
+class Store:
+    """Reads and enqueues. The Redis client's replies must be bytes."""
+
+    def __init__(self, redis: Redis, scripts: Scripts) -> None:
+        # redis-py types every reply as bytes or str or None; ours are bytes.
+        self.redis: Any = redis
+        self._scripts = scripts
+
+    # ------------------------------------------------------------------ in
+
+    async def enqueue(self, new: NewJob, job_id: str | None = None) -> Enqueued:
+        """Queues a job, or finds the one that a repeated id, live key or idempotency key names.
+
+        Raises Busy when the outbox or the memory of Redis is full, NotFound or Conflict when
+        `retry_of` is unknown or has not ended, BadInput when `durable` cannot be kept."""
+        args = enqueue_args(new, job_id or new_job_id(new.session_id))
+        try:
+            if new.durable:
+                reply = await self._enqueue_durable(args)
+            else:
+                reply = await self._scripts.run(self.redis, "enqueue", *args)
+        except OutOfMemoryError:
+            raise Busy("Redis has reached its maxmemory: nothing more can be queued.") from None
+        word = reply[0]
+        if word == b"busy":
+            raise Busy(f"{int(reply[1])} events wait for webhooks: nothing more can be queued.")
+        if word == b"gone":
+            raise NotFound(f"There is no job {new.retry_of}.")
+        if word == b"live":
+            raise Conflict(
+                f"The job is {text(reply[1])}; only a job that has ended can be retried."
+            )
+        fields: dict[bytes, bytes] = dict(zip(reply[1][::2], reply[1][1::2], strict=True))
+        created = word == b"new"
+        token = text(fields[b"token"]) if created and b"foreign" in fields else None
+        return Enqueued(job_from_hash(fields), created, token)
+
+    async def _enqueue_durable(self, args: Sequence[Arg]) -> Any:
+        server = await self.redis.info("server")
+        persistence = await self.redis.info("persistence")
+        version = tuple(int(part) for part in str(server["redis_version"]).split(".")[:2])
+        if version < (7, 2) or not persistence.get("aof_enabled"):
+            raise BadInput(
+                [("/durable", "needs a server of version 7.2 or later with appendonly yes")]
+            )
+        script = self._scripts["enqueue"]
+        await self.redis.script_load(script.source)
+        pipe = self.redis.pipeline(transaction=False)
+        pipe.evalsha(script.sha, *script.args(args))
+        pipe.execute_command("WAITAOF", 1, 0, int(DURABLE_WAIT * 1000))
+        reply, (local, _) = await pipe.execute()
+        if reply[0] == b"new" and local < 1:
+            raise Busy("The job is queued, but the disk did not confirm it in time.")
+        return reply
+
+    async def say(
+        self,
+        session_id: str,
+        role: Literal["user", "agent"],
+        message_id: str,
+        words: str,
+        *,
+        job_id: str | None = None,
+        turn: bool = False,
+    ) -> bool:
+        """Adds a message; a repeated `message_id` is one message (False). With `turn`, the agent's
+        next turn is queued in the same script. Raises Busy when Redis is full."""
+        turn_id = new_job_id(session_id) if turn else ""
+        try:
+            reply = await self._scripts.run(
+                self.redis,
+                "message",
+                session_id,
+                role,
+                message_id,
+                msgspec.json.encode(words),
+                job_id or "",
+                turn_id,
+            )
+        except OutOfMemoryError:
+            raise Busy("Redis has reached its maxmemory.") from None
+        return bool(reply[0] == b"ok")
+
+    async def partial(self, session_id: str, message_id: str, words: str) -> None:
+        """Tells what a message that is still being written says so far."""
+        await self._scripts.run(
+            self.redis, "partial", session_id, message_id, msgspec.json.encode(words)
+        )
+
+    async def forget(self, session_id: str) -> bool:
+        """Cancels a session's jobs and deletes all of it. False when there was none."""
+        known = False
+        while True:
+            left, was = await self._scripts.run(self.redis, "forget", session_id, 200)
+            known = known or bool(was)
+            if not left:
+                return known
+
+    # ------------------------------------------------------------------ out
+
+    async def job(self, job_id: str) -> Job | None:
+        """One job, whole."""
+        found: dict[bytes, bytes] = await self.redis.hgetall(keys.job(job_id))
+        return job_from_hash(found) if found else None
+
+    async def job_fields(self, job_id: str, *names: str) -> list[str | None]:
+        """Some hash fields of a job, raw (also those that are not shown, such as `token`)."""
+        found = await self.redis.hmget(keys.job(job_id), list(names))
+        return [None if value is None else text(value) for value in found]
+
+    async def jobs_by_id(self, ids: Sequence[str]) -> list[Job]:
+        """These jobs, whole, in this order; those that are gone are left out."""
+        if not ids:
+            return []
+        pipe = self.redis.pipeline(transaction=False)
+        for job_id in ids:
+            pipe.hgetall(keys.job(job_id))
+        return [job_from_hash(fields) for fields in await pipe.execute() if fields]
+
+    async def jobs(
+        self,
+        *,
+        session_id: str | None = None,
+        status: frozenset[str] = frozenset(),
+        task: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> JobPage:
+        """A page of jobs, newest first, trimmed to list size. One call looks at no more than
+        1,000 jobs, so that a page may be short and still have `more`. Raises BadInput when the
+        cursor is none of ours."""
+        index = keys.session_jobs(session_id) if session_id else keys.JOBS
+        start = await self._after(index, cursor)
+        out: list[Job] = []
+        for first in range(start, start + SCAN_JOBS, SCAN_BATCH):
+            ids = await self.redis.zrevrange(index, first, first + SCAN_BATCH - 1)
+            found = {job.id: job for job in await self.jobs_by_id([text(i) for i in ids])}
+            for job_id in map(text, ids):
+                job = found.get(job_id)
+                if job is None or (status and job.status not in status):
+                    continue
+                if task and job.task != task:
+                    continue
+                out.append(job.trimmed())
+                if len(out) == limit:
+                    return JobPage(out, await self._cursor(index, job_id))
+            if len(ids) < SCAN_BATCH:
+                return JobPage(out, None)
+        return JobPage(out, await self._cursor(index, text(ids[-1])))
+
+    async def _after(self, index: str, cursor: str | None) -> int:
+        """The rank past a page's cursor, from the newest."""
+        if cursor is None:
+            return 0
+        score, dot, job_id = cursor.partition(".")
+        if not (dot and score.isdigit() and len(cursor) <= 64):
+            raise BadInput([("/cursor", "must be the `more` of an earlier page")])
+        rank = await self.redis.zrevrank(index, job_id)
+        if rank is not None:
+            return int(rank) + 1
+        return int(await self.redis.zcount(index, f"({score}", "+inf"))
+
+    async def _cursor(self, index: str, job_id: str) -> str | None:
+        """The cursor of the page after this job, or None when there is none."""
+        if await self.redis.zrank(index, job_id) in (0, None):
+            return None
+        return f"{int(await self.redis.zscore(index, job_id))}.{job_id}"
+
+    async def logs(self, job_id: str, after: int = 0, limit: int = 1_000) -> LogPage:
+        """Log lines after line `after`, at most `limit`."""
+        pipe = self.redis.pipeline(transaction=False)
+        pipe.xrange(keys.log(job_id), f"({after}-0", "+", count=limit + 1)
+        pipe.hget(keys.job(job_id), "log_lines")
+        entries, last = await pipe.execute()
+        lines = []
+        for entry_id, fields in entries[:limit]:
+            line = msgspec.json.decode(fields[b"j"], type=dict[str, str])
+            number = int(entry_id.split(b"-")[0])
+            lines.append(LogLine(number, line.get("stream", "stdout"), line.get("text", "")))
+        return LogPage(lines, int(last or 0), len(entries) > limit)
+
+    async def messages(
+        self, session_id: str, before: str | None = None, limit: int = SNAPSHOT_MESSAGES
+    ) -> list[Message]:
+        """Up to `limit` messages before a cursor (or the newest ones), oldest first."""
+        newest = f"({before}" if before else "+"
+        entries = await self.redis.xrevrange(keys.messages(session_id), newest, "-", count=limit)
+        return [_message(entry_id, fields) for entry_id, fields in reversed(entries)]
+
+    async def message(self, session_id: str, cursor: str) -> Message | None:
+        """The message whose event has this cursor."""
+        entries = await self.redis.xrange(keys.messages(session_id), cursor, cursor)
+        return _message(*entries[0]) if entries else None
+
+    async def top(self, session_id: str) -> bytes:
+        """The cursor of a session's last event; `0-0` when it has none."""
+        entries = await self.redis.xrevrange(keys.events(session_id), count=1)
+        return bytes(entries[0][0]) if entries else ZERO
+
+    async def tops(self, session_ids: Sequence[str]) -> list[bytes]:
+        """The same for many sessions in one round trip."""
+        pipe = self.redis.pipeline(transaction=False)
+        for session_id in session_ids:
+            pipe.xrevrange(keys.events(session_id), count=1)
+        return [bytes(found[0][0]) if found else ZERO for found in await pipe.execute()]
+
+    async def history(self, session_id: str, after: bytes, limit: int = 2_000) -> History:
+        """The lifecycle entries after the cursor `after`, and whether the entry at it is still
+        there, nonce and all (for `0-0`: whether the first entry is)."""
+        pipe = self.redis.pipeline(transaction=True)
+        stream = keys.events(session_id)
+        if after == ZERO:
+            pipe.xrange(stream, "-", "+", count=limit + 1)
+        else:
+            pipe.xrange(stream, after, "+", count=limit + 1)
+        pipe.xrevrange(stream, count=1)
+        found, last = await pipe.execute()
+        entries = [parse_header(fields[b"h"], fields[b"e"]) for _, fields in found]
+        top = bytes(last[0][0]) if last else ZERO
+        if after == ZERO:
+            exact = not entries or entries[0].prev == ZERO
+        else:
+            exact = bool(entries) and entries[0].cursor == after
+            entries = entries[1:] if exact else []
+        if len(entries) > limit or (exact and entries and entries[-1].cursor != top):
+            exact = False
+        return History(exact, entries if exact else [], top)
+
+    async def live_jobs(self, session_id: str) -> list[Job]:
+        """A session's live jobs (at most 100, newest first), trimmed to list size."""
+        ids = await self.redis.zrevrange(keys.active(session_id), 0, SNAPSHOT_JOBS - 1)
+        return [job.trimmed() for job in await self.jobs_by_id([text(i) for i in ids])]
+
+    async def snapshot(self, session_id: str) -> Snapshot:
+        """The whole picture of a session. The position is read first, so that whatever changes
+        while the rest is read comes again as an event past it, and `rev` reconciles the two."""
+        top = await self.top(session_id)
+        pipe = self.redis.pipeline(transaction=False)
+        pipe.zrevrange(keys.active(session_id), 0, SNAPSHOT_JOBS - 1)
+        pipe.zrevrange(keys.session_jobs(session_id), 0, SNAPSHOT_JOBS, withscores=True)
+        pipe.xrevrange(keys.messages(session_id), count=SNAPSHOT_MESSAGES)
+        active, recent, said = await pipe.execute()
+        ids = [text(i) for i in active]
+        live = set(ids)
+        scores = {text(i): int(score) for i, score in recent}
+        ids += [i for i in scores if i not in live][: SNAPSHOT_JOBS - len(ids)]
+        jobs = [job.trimmed(LIST_PART_BYTES) for job in await self.jobs_by_id(ids)]
+        messages = [_message(entry_id, fields) for entry_id, fields in reversed(said)]
+        cut = len(recent) > SNAPSHOT_JOBS or any(i not in ids for i in scores)
+        size = sum(len(msgspec.json.encode(message)) for message in messages)
+        while messages and size > SNAPSHOT_BYTES // 2:
+            size -= len(msgspec.json.encode(messages.pop(0)))
+        kept: list[Job] = []
+        for job in sorted(jobs, key=lambda job: job.status not in LIVE):
+            size += len(msgspec.json.encode(job))
+            if size > SNAPSHOT_BYTES:
+                cut = True
+                break
+            kept.append(job)
+        shown = [scores[job.id] for job in kept if job.id in scores and job.status not in LIVE]
+        ended = [job.id for job in kept if job.id in scores and job.status not in LIVE]
+        more = None
+        if cut:
+            oldest = min(zip(shown, ended, strict=True), default=None)
+            more = f"{oldest[0]}.{oldest[1]}" if oldest else f"{2**53}.~"
+        return Snapshot(text(top), kept, more, messages)
+
+    async def tasks(self) -> dict[str, dict[str, Any]]:
+        """Every announced task: name -> announcement."""
+        found: dict[bytes, bytes] = await self.redis.hgetall(keys.TASKS)
+        return {text(name): msgspec.json.decode(value) for name, value in sorted(found.items())}
+
+    async def task(self, name: str) -> dict[str, Any] | None:
+        """One announcement."""
+        found = await self.redis.hget(keys.TASKS, name)
+        return None if found is None else msgspec.json.decode(found)
+
+
+def _message(entry_id: bytes, fields: dict[bytes, bytes]) -> Message:
+    message = msgspec.json.decode(fields[b"m"], type=Message)
+    message.cursor = text(entry_id)
+    return message
+
+
+def enqueue_args(new: NewJob, job_id: str) -> list[Arg]:
+    """The arguments of the script `enqueue`."""
+    confirm, input_id = b"", ""
+    if new.confirm is not None:
+        input_id = "confirm"
+        confirm = msgspec.json.encode(
+            {
+                "id": input_id,
+                "kind": "confirm",
+                "prompt": new.confirm,
+                "options": ["yes", "no"],
+                "schema": None,
+            }
+        )[1:-1]
+    args: list[Arg] = [
+        job_id,
+        f"{new.credential or '-'}:{new.idempotency_key}" if new.idempotency_key else "",
+        "" if new.run_at is None else new.run_at,
+        "" if new.delay is None else int(new.delay * 1000),
+        "" if new.expires_in is None else int(new.expires_in * 1000),
+        confirm,
+        input_id,
+        int(STALL_DEADLINE * 1000) if new.queue is None else "",
+    ]
+    fields: dict[str, str | bytes | None] = {
+        "session_id": new.session_id,
+        "task": new.task,
+        "title": None if new.title is None else msgspec.json.encode(new.title),
+        "params": new.params,
+        "queue": new.queue,
+        "priority": str(new.priority),
+        "max_attempts": str(new.max_attempts),
+        "key": new.key,
+        "timeout": None if new.timeout is None else f"{new.timeout:g}",
+        "webhook_url": None if new.webhook_url is None else msgspec.json.encode(new.webhook_url),
+        "credential": new.credential,
+        "metadata": new.metadata,
+        "retry_of": new.retry_of,
+        "parent_id": new.parent_id,
+        "origin": new.origin,
+    }
+    for name, value in fields.items():
+        if value is not None:
+            args += [name, value]
+    return args

@@ -1,0 +1,63 @@
+"""The tick: housekeeping that hubs and workers run alike (DESIGN §5, rule 8)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from typing import Any, NamedTuple
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from hub.scripts import Scripts, text
+
+log = logging.getLogger("jobcast.tick")
+
+INTERVAL = 0.5
+LEAD = 1.0
+BATCH = 200
+
+
+class Tick(NamedTuple):
+    """What one tick did: `role` is led, follows or holds (led, but reaped nothing)."""
+
+    role: str
+    reaped: int
+    promoted: int
+    expired: int
+    unparked: int
+    forgotten: int
+
+
+class Ticker:
+    """Runs the tick every half second; one of all tickers leads at a time."""
+
+    def __init__(self, redis: Redis, scripts: Scripts) -> None:
+        self._redis = redis
+        self._scripts = scripts
+        self._id = os.urandom(8).hex()
+
+    async def once(self) -> Tick:
+        """One tick. Raises what the client raises."""
+        reply: list[Any] = await self._scripts.run(
+            self._redis, "tick", self._id, int(LEAD * 1000), BATCH
+        )
+        return Tick(text(reply[0]), *(int(count) for count in reply[1:]))
+
+    async def run(self) -> None:
+        """Ticks until cancelled. An outage of Redis is waited out."""
+        down = False
+        while True:
+            try:
+                tick = await self.once()
+                if down:
+                    log.info("Redis is back: ticking again")
+                    down = False
+                if tick.reaped:
+                    log.warning("took %d jobs from workers that went silent", tick.reaped)
+            except (RedisError, OSError) as error:
+                if not down:
+                    log.warning("cannot tick while Redis is away: %s", error)
+                    down = True
+            await asyncio.sleep(INTERVAL)

@@ -1,0 +1,186 @@
+"""What every test may use: a Valkey of its own, and the store on it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis as redis_sync
+from hypothesis import settings as hypothesis_settings
+from redis.asyncio import Redis
+
+from hub.connection import connect
+from hub.scripts import Scripts
+from hub.settings import Settings
+from hub.store import Store
+from hub.transitions import Transitions
+from worker.valkey import server_binary as embedded_binary
+
+# Examples share two cores with servers and browsers: a slow one says nothing about the code.
+hypothesis_settings.register_profile("jobcast", deadline=None, print_blob=True)
+hypothesis_settings.load_profile("jobcast")
+
+SECRET = "a secret for tests, of 32 bytes and more"
+API_KEY = "test-key-0123456789abcdef"
+
+
+@dataclass
+class Server:
+    """A Valkey (or Redis) server process on a Unix socket and a loopback port."""
+
+    binary: str
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self, *options: str) -> None:
+        """Starts it (again), on the same data; returns when it answers."""
+        self.process = subprocess.Popen(
+            [
+                self.binary,
+                *("--port", str(self.port)),
+                *("--bind", "127.0.0.1"),
+                *("--dir", str(self.folder)),
+                *("--save", ""),
+                *("--appendonly", "yes"),
+                *("--appendfsync", "everysec"),
+                *("--daemonize", "no"),
+                *("--logfile", str(self.folder / "server.log")),
+                *options,
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        client = redis_sync.Redis(port=self.port)
+        until = time.monotonic() + 20
+        while True:
+            try:
+                client.ping()
+            except redis_sync.ConnectionError:
+                if self.process.poll() is not None or time.monotonic() > until:
+                    log = (self.folder / "server.log").read_text()
+                    raise RuntimeError(f"the server did not start:\n{log}") from None
+            else:
+                break
+        client.close()
+
+    def kill(self) -> None:
+        """Ends it at once, as a crash would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def stop(self) -> None:
+        """Ends it as an operator would."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait()
+            self.process = None
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def server_binary(name: str) -> str:
+    """The path of `valkey` (embedded) or `redis` (Debian's); skips where that is missing."""
+    if name == "valkey":
+        return str(embedded_binary())
+    found = shutil.which("redis-server")
+    if found is None:
+        pytest.skip("redis-server is not installed: apt-get install redis-server")
+    return found
+
+
+def new_server(name: str = "valkey") -> Server:
+    """A server that has not been started; the caller ends it and removes its folder."""
+    return Server(server_binary(name), Path(tempfile.mkdtemp(prefix="jobcast-")), free_port())
+
+
+@pytest.fixture(scope="session")
+def shared_server() -> Iterator[Server]:
+    server = new_server()
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(server.folder)
+
+
+@pytest.fixture
+def valkey(shared_server: Server) -> Server:
+    """The Valkey of this test process, empty. Do not stop it: see `own_valkey`."""
+    with redis_sync.Redis(port=shared_server.port) as client:
+        client.flushall()
+    return shared_server
+
+
+@pytest.fixture
+def own_valkey() -> Iterator[Server]:
+    """A Valkey that this test alone uses, and may kill and start again."""
+    server = new_server()
+    server.start()
+    yield server
+    server.kill()
+    shutil.rmtree(server.folder)
+
+
+@pytest.fixture
+async def redis(valkey: Server) -> AsyncIterator[Redis]:
+    client = connect(valkey.url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def settings(valkey: Server) -> Settings:
+    """Settings on the test's Valkey, with a secret and an API key (`API_KEY`, named `test`)."""
+    return Settings(redis_url=valkey.url, secret=SECRET, api_keys=f"test:{API_KEY}", port=0)
+
+
+@pytest.fixture
+def scripts(settings: Settings) -> Scripts:
+    return Scripts(settings)
+
+
+@pytest.fixture
+def store(redis: Redis, scripts: Scripts) -> Store:
+    return Store(redis, scripts)
+
+
+@pytest.fixture
+def transitions(redis: Redis, scripts: Scripts) -> Transitions:
+    return Transitions(redis, scripts)
+
+
+async def wait_until(
+    condition: Callable[[], Awaitable[bool]], what: str, timeout: float = 20.0
+) -> None:
+    """Returns once `condition` holds; fails the test, saying `what`, when it does not in time.
+    For conditions that no event announces (a process gone, a key expired)."""
+    async with asyncio.timeout(timeout):
+        try:
+            while not await condition():
+                await asyncio.get_running_loop().run_in_executor(None, _breathe)
+        except TimeoutError:
+            raise AssertionError(f"never became true: {what}") from None
+
+
+def _breathe() -> None:
+    time.sleep(0.02)
