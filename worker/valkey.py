@@ -6,7 +6,6 @@ from pathlib import Path
 
 from hub.errors import SettingsError
 
-
 _INSTEAD = "Run a server of your own, and give its URL with --redis-url."
 
 
