@@ -23,6 +23,8 @@ PAUSED = PREFIX + "paused"  # set: queues that hand out nothing for now
 WORKERS = PREFIX + "workers"  # zset: worker id by last heartbeat (ms)
 OUTBOX = PREFIX + "outbox"  # stream: events that a webhook wants
 HOOKED = PREFIX + "hooked"  # hash: session id or "*" -> ",type,type," wanted by its webhooks
+WEBHOOKS = PREFIX + "webhooks"  # zset: webhook id by creation (ms)
+WEBHOOK_NEXT = PREFIX + "webhook_next"  # zset: webhooks by when one has something to send (ms)
 TICK = PREFIX + "tick"  # hash: the tick's leader, its last run, its hold
 CONTROL = PREFIX + "control"  # channel: to workers
 
@@ -120,3 +122,23 @@ def worker(worker_id: str) -> str:
 def sign_in_code(digest: str) -> str:
     """String with a TTL: what a one-time sign-in code (given by its SHA-256) is worth."""
     return f"{PREFIX}code:{digest}"
+
+
+def webhook(webhook_id: str) -> str:
+    """Hash: one registered webhook."""
+    return f"{PREFIX}webhook:{webhook_id}"
+
+
+def webhooks_of(scope: str) -> str:
+    """Zset: the webhooks of a session, or of all (`*`), by creation (ms)."""
+    return f"{PREFIX}webhooks:{scope}"
+
+
+def delivery(delivery_id: str) -> str:
+    """Hash: one event on its way to one webhook."""
+    return f"{PREFIX}delivery:{delivery_id}"
+
+
+def deliveries(state: str, webhook_id: str) -> str:
+    """Zset: a webhook's deliveries that are `due`, in `flight`, `done` or `dead`, by time (ms)."""
+    return f"{PREFIX}webhook_{state}:{webhook_id}"
