@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from worker.tasks import Registry, Task
+from worker.toml_tasks import load_toml
 
 __all__ = ["LoadError", "load"]
 
@@ -33,9 +34,10 @@ def load(target: str, *, allow: Collection[str] = ()) -> Registry:
     itself raises while it is imported comes through unchanged.
     """
     if target.endswith(".toml"):
-        from worker.toml_tasks import load_toml
-
-        return load_toml(Path(target), allow=allow)
+        try:
+            return load_toml(Path(target), allow=allow)
+        except OSError as error:
+            raise LoadError(f"{target}: {error.strerror}") from error
     module_name, _, attribute = target.partition(":")
     if not all(part.isidentifier() for part in module_name.split(".")):
         raise LoadError(f"{target!r}: expected module, module:attribute or a .toml file")

@@ -1,7 +1,7 @@
 """Reads what pytest prints: how far it is, and what came out. Pure.
 
-Understands verbose and dotted output, with and without pytest-xdist, coloured or not. Exact progress
-needs one line a test, so run it with ``-v``; ``-rfE`` lists failures and errors with their messages.
+Understands verbose and dotted output, with and without pytest-xdist, coloured or not. Exact
+progress needs one line a test, so run it with ``-v``; ``-rfE`` lists failures with their messages.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ class PytestOutput:
 
         ``duration`` is in seconds, ``failures`` a list of ``{test, message}``. Counts are those of
         pytest's own last line; a run that died before it has those of the lines seen so far, and
-        ``duration`` None. ``stopped`` (why a run ended early) and ``failures_omitted`` (how many are
-        not listed) are there only when they apply.
+        ``duration`` None. ``stopped`` (why a run ended early) and ``failures_omitted`` (how many
+        are not listed) are there only when they apply.
         """
         counts = self._counts if self._ended is None else self._ended
         failures = {**self._broken, **self._listed}

@@ -55,13 +55,16 @@ class ParamsType:
         self._required = {name for name, _, default in fields if default is msgspec.NODEFAULT}
 
     def decode(self, raw: bytes) -> dict[str, Any]:
-        """The params in ``raw``, a JSON object, defaults filled in. Raises InvalidParams with every
-        field that is wrong, not only the first."""
+        """The params in ``raw``, a JSON object, defaults filled in. What is UNSET is left out.
+
+        Raises InvalidParams with every field that is wrong, not only the first.
+        """
         try:
             params = self._decoder.decode(raw)
         except (msgspec.DecodeError, RecursionError) as error:
             raise InvalidParams(self._errors(raw) or [("", str(error))]) from None
-        return {name: getattr(params, name) for name in self.struct.__struct_fields__}
+        values = {name: getattr(params, name) for name in self.struct.__struct_fields__}
+        return {name: value for name, value in values.items() if value is not msgspec.UNSET}
 
     def _errors(self, raw: bytes) -> list[tuple[str, str]]:
         try:
