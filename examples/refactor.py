@@ -85,9 +85,10 @@ def rename(text: str, old: str, new: str) -> str:
 def still_used(text: str, name: str) -> int | None:
     """The first line that still uses the name: before Python 3.12 an f-string is one token."""
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Name | ast.Attribute):
-            if name == (node.id if isinstance(node, ast.Name) else node.attr):
-                return node.lineno
+        match node:
+            case ast.Name(id=used, lineno=line) | ast.Attribute(attr=used, lineno=line):
+                if used == name:
+                    return line
     return None
 
 
