@@ -1,7 +1,7 @@
 """The page: static files, served with a policy under which nothing foreign can run.
 
-Everything in ``index.html`` and in the modules is addressed relatively, so the page also works under
-a path prefix, as long as that prefix ends in a slash.
+Everything in ``index.html`` and in the modules is addressed relatively, so the page also works
+under a path prefix, as long as that prefix ends in a slash.
 """
 
 import hashlib
