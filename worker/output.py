@@ -80,15 +80,21 @@ class Output:
         if self._paused:
             self._resume()
 
-    def close(self) -> None:
-        """Close the pipes; what is buffered can still be had. Idempotent."""
+    def finish(self) -> None:
+        """Nobody writes any more: take what is in the pipes, however much, and close them.
+
+        That is the pipes' capacity on top of `MAX_BUFFERED`; lines can still be had. Idempotent.
+        """
+        self._exited = True
         for stream in tuple(self._open):
+            self._paused = False
+            self._read(stream, bounded=False)
             self._close(stream)
 
     def _cut(self, stream: str, data: bytes) -> Iterator[tuple[str, str]]:
         return ((stream, text) for text in self._splitters[stream].feed(data))
 
-    def _read(self, stream: str) -> None:
+    def _read(self, stream: str, bounded: bool = True) -> None:
         """Read once; after the command's exit, all there is. Called when `stream` is readable."""
         while stream in self._open and not self._paused:
             try:
@@ -104,7 +110,7 @@ class Output:
                 self._chunks.append((stream, data))
                 self._size += len(data)
                 self._wake()
-                if self._size >= MAX_BUFFERED:
+                if bounded and self._size >= MAX_BUFFERED:
                     self._pause()
             if not self._exited or stream in self._ended:
                 return
@@ -126,7 +132,9 @@ class Output:
         self._wake()
 
     def _close(self, stream: str) -> None:
-        fd = self._open.pop(stream)
+        fd = self._open.pop(stream, None)
+        if fd is None:
+            return
         self._loop.remove_reader(fd)
         with contextlib.suppress(OSError):
             os.close(fd)

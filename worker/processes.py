@@ -1,103 +1,26 @@
-"""The worker's side of its warden: commands that are owned down to the last grandchild.
-
-Errors:
-
-    ProcessError
-    ├── CommandNotStarted   it never ran: not found, not executable, no such directory, too many
-    └── WardenLost          the warden is gone, and with it every command
-"""
+"""The worker's side of its warden: commands that are owned down to the last grandchild."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import itertools
-import json
 import os
-import select
 import socket
 import subprocess
 import tempfile
-import threading
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from worker.channel import Channel
 from worker.environment import child_env
-from worker.output import Output
-from worker.warden import FD_VARIABLE, MAX_MESSAGE, launcher
+from worker.process import CommandNotStarted, Process, ProcessError, WardenLost
+from worker.warden import FD_VARIABLE, launcher
+
+__all__ = ["CommandNotStarted", "Process", "ProcessError", "Processes", "WardenLost"]
 
 EXIT_WARDEN_LOST = 70
-_SEND_TIMEOUT = 5.0
-
-
-class ProcessError(Exception):
-    """Something went wrong with a command, or with the warden that keeps it."""
-
-
-class CommandNotStarted(ProcessError):
-    """The command never ran; `errno` is the system's reason (ENOENT: not found)."""
-
-    def __init__(self, message: str, errno: int) -> None:
-        super().__init__(message)
-        self.errno = errno
-
-
-class WardenLost(ProcessError):
-    """The warden is gone. Commands die with it, so there is nothing left to wait for."""
-
-
-class Process:
-    """One command of a job, made by `Processes.start`."""
-
-    def __init__(self, owner: Processes, number: int, job_id: str, argv: Sequence[str]) -> None:
-        loop = asyncio.get_running_loop()
-        self.job_id = job_id
-        self.argv = tuple(argv)
-        self.pid = 0
-        self._owner = owner
-        self._number = number
-        self._started: asyncio.Future[None] = loop.create_future()
-        self._exited: asyncio.Future[int] = loop.create_future()
-        self._gone: asyncio.Future[None] = loop.create_future()
-        self._output: Output | None = None
-
-    @property
-    def returncode(self) -> int | None:
-        """The exit status; `-n` when signal `n` killed it; None while it runs."""
-        if not self._exited.done() or self._exited.exception() is not None:
-            return None
-        return self._exited.result()
-
-    def lines(self) -> AsyncIterator[tuple[str, str]]:
-        """Iterate over `(stream, text)`; stream is "stdout" or "stderr", text has no newline.
-
-        Lines are UTF-8 (bad bytes replaced) and at most 8 KiB: the rest of a longer one is cut, and
-        a marker says how much. A slow consumer makes the command wait, at 64 KiB unread. It ends
-        when the output does, or the command has exited and what it wrote was read. Iterating again
-        goes on where the last iteration stopped.
-        """
-        assert self._output is not None
-        return aiter(self._output)
-
-    async def wait(self) -> int:
-        """Wait for the command itself to exit (what it left behind lives on until `end`).
-
-        Unless `lines()` was called before, its output is thrown away. Raises WardenLost.
-        """
-        assert self._output is not None
-        if not self._output.iterated:
-            self._output.discard()
-        return await asyncio.shield(self._exited)
-
-    async def terminate(self, grace: float = 5.0) -> int:
-        """TERM to the command and all that it started, KILL to what is left after `grace` seconds.
-
-        Returns the exit status once nothing of it is alive. Raises WardenLost.
-        """
-        self._owner._send({"op": "stop", "id": self._number, "grace": grace})
-        await asyncio.shield(self._gone)
-        return await asyncio.shield(self._exited)
 
 
 class Processes:
@@ -116,16 +39,12 @@ class Processes:
         on_lost: Callable[[], None] | None = None,
         child: subprocess.Popen[bytes] | None = None,
     ) -> None:
-        sock.setblocking(False)
-        self._sock = sock
+        self._channel = Channel(sock)
         self._on_lost = on_lost
         self._child = child
-        self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._processes: dict[int, Process] = {}
         self._ends: dict[str, asyncio.Future[None]] = {}
-        self._received = bytearray()
-        self._lost = False
 
     @classmethod
     def inherited(cls, *, on_lost: Callable[[], None] | None = None) -> Processes | None:
@@ -161,7 +80,7 @@ class Processes:
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._sock.fileno(), self._hear)
+        self._loop.add_reader(self._channel.fileno(), self._hear)
         return self
 
     async def __aexit__(
@@ -174,10 +93,7 @@ class Processes:
 
     async def close(self) -> None:
         """Leave the warden. It kills what is left of every job. Idempotent."""
-        if self._sock.fileno() >= 0:
-            self._loop.remove_reader(self._sock.fileno())
-            self._sock.close()
-        self._fail_all()
+        self._leave()
         if self._child is not None:
             await asyncio.to_thread(self._child.wait)
 
@@ -221,7 +137,8 @@ class Processes:
         With `merge_stderr`, stderr goes where stdout goes, and the order of lines is exact.
 
         Raises CommandNotStarted, also when the job is ending already; WardenLost; ValueError for an
-        empty argv or a NUL character. Cancelled while it waits, it leaves nothing running.
+        empty argv, a NUL character, or argv and env of more than 4 MiB. Cancelled while it waits,
+        it leaves nothing running.
         """
         env = child_env() if env is None else env
         cwd = None if cwd is None else os.fspath(cwd)
@@ -230,42 +147,39 @@ class Processes:
         if any("\0" in text for text in (*argv, *env, *env.values(), cwd or "")):
             raise ValueError("argv, env and cwd must not contain NUL characters")
         number = next(self._numbers)
-        process = Process(self, number, job_id, argv)
-        message = {
-            "op": "start",
-            "id": number,
-            "job": job_id,
-            "argv": list(argv),
-            "env": dict(env),
-            "cwd": cwd,
-        }
         with contextlib.ExitStack() as theirs:
-            stdin_fd = _stdin(stdin, theirs)
             pipes: dict[str, int] = {}
-            ends = [stdin_fd]
+            ends = [_stdin(stdin, theirs)]
             for stream in ("stdout", "stderr"):
                 if stream == "stderr" and merge_stderr:
-                    ends.append(ends[1])
+                    ends.append(ends[-1])
                     break
-                pipes[stream], write_end = os.pipe()
-                theirs.callback(os.close, write_end)
-                ends.append(write_end)
-            process._output = Output(pipes)
+                pipes[stream], end = os.pipe()
+                theirs.callback(os.close, end)
+                ends.append(end)
+            process = Process(job_id, argv, pipes, lambda grace: self._stop(number, grace))
             self._processes[number] = process
             try:
-                self._send(message, ends)
+                self._send(
+                    {
+                        "op": "start",
+                        "id": number,
+                        "job": job_id,
+                        "argv": list(argv),
+                        "env": dict(env),
+                        "cwd": cwd,
+                    },
+                    ends,
+                )
             except BaseException:
-                self._forget(process)
+                del self._processes[number]
+                process.fail(WardenLost("the warden is gone"))
                 raise
         try:
-            await process._started
+            await process.started()
         except asyncio.CancelledError:
             with contextlib.suppress(WardenLost):
-                self._send({"op": "stop", "id": number, "grace": 0})
-            process._output.close()
-            raise
-        except ProcessError:
-            self._forget(process)
+                self._stop(number, 0)
             raise
         return process
 
@@ -283,92 +197,42 @@ class Processes:
         self._send({"op": "end", "job": job_id, "grace": grace})
         await asyncio.shield(ended)
 
-    def _forget(self, process: Process) -> None:
-        self._processes.pop(process._number, None)
-        if process._output is not None:
-            process._output.close()
-        for future in (process._started, process._exited, process._gone):
-            future.cancel()
+    def _stop(self, number: int, grace: float) -> None:
+        self._send({"op": "stop", "id": number, "grace": grace})
 
     def _send(self, message: Mapping[str, Any], fds: Sequence[int] = ()) -> None:
-        data = json.dumps(message).encode() + b"\n"
-        if len(data) > MAX_MESSAGE:
-            raise CommandNotStarted(f"argv and env exceed {MAX_MESSAGE} bytes", 7)
-        with self._lock:
-            try:
-                self._send_all(data, fds)
-            except (OSError, ValueError) as error:
-                # A half-sent message would garble the next one, so there is no way on.
-                raise WardenLost(f"the warden does not listen: {error}") from error
-
-    def _send_all(self, data: bytes, fds: Sequence[int]) -> None:
-        view = memoryview(data)
-        while view:
-            try:
-                sent = (
-                    socket.send_fds(self._sock, [view], list(fds)) if fds else self._sock.send(view)
-                )
-            except BlockingIOError:
-                poller = select.poll()
-                poller.register(self._sock, select.POLLOUT)
-                if not poller.poll(_SEND_TIMEOUT * 1000):
-                    raise TimeoutError(f"nothing was read for {_SEND_TIMEOUT:g} s") from None
-                continue
-            view, fds = view[sent:], ()
+        try:
+            self._channel.send(message, fds)
+        except OSError as error:
+            raise WardenLost(f"the warden does not listen: {error}") from error
 
     def _hear(self) -> None:
-        try:
-            data = self._sock.recv(64 * 1024)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._loop.remove_reader(self._sock.fileno())
-            self._fail_all()
+        messages = self._channel.receive()
+        if messages is None:
+            self._leave()
             if self._on_lost is not None:
                 self._on_lost()
             return
-        self._received += data
-        *messages, rest = self._received.split(b"\n")
-        self._received = bytearray(rest)
         for message in messages:
-            self._dispatch(json.loads(message))
-
-    def _dispatch(self, message: dict[str, Any]) -> None:
-        if message["op"] == "ended":
-            ended = self._ends.pop(message["job"], None)
-            if ended is not None:
-                ended.set_result(None)
-            return
-        process = self._processes.get(message["id"])
-        if process is None or process._output is None:
-            return
-        match message["op"]:
-            case "started":
-                process.pid = message["pid"]
-                _resolve(process._started, None)
-            case "failed":
-                _reject(process._started, CommandNotStarted(message["message"], message["errno"]))
-            case "exited":
-                process._output.command_exited()
-                _resolve(process._exited, message["code"])
-            case "gone":
+            if message["op"] == "ended":
+                # Two calls may have made one end of it, or two.
+                if (ended := self._ends.pop(message["job"], None)) is not None:
+                    ended.set_result(None)
+            elif not self._processes[message["id"]].hear(message):
                 del self._processes[message["id"]]
-                _resolve(process._gone, None)
 
-    def _fail_all(self) -> None:
-        self._lost = True
+    def _leave(self) -> None:
+        """Close the socket, and let everybody know who waits for an answer. Idempotent."""
+        if self._channel.fileno() >= 0:
+            self._loop.remove_reader(self._channel.fileno())
+            self._channel.close()
+        lost = WardenLost("the warden is gone")
         for process in self._processes.values():
-            lost = WardenLost("the warden is gone")
-            for future in (process._started, process._exited, process._gone):
-                _reject(future, lost)
-            if process._output is not None:
-                process._output.command_exited()
-                process._output.close()
+            process.fail(lost)
         self._processes.clear()
         for ended in self._ends.values():
-            _reject(ended, WardenLost("the warden is gone"))
+            ended.set_exception(lost)
+            ended.exception()
         self._ends.clear()
 
 
@@ -386,15 +250,3 @@ def _stdin(stdin: bytes | int | None, stack: contextlib.ExitStack) -> int:
         fd = os.dup(file.fileno())
     stack.callback(os.close, fd)
     return fd
-
-
-def _resolve(future: asyncio.Future[Any], value: object) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-def _reject(future: asyncio.Future[Any], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
-        # Not everybody waits for everything: what nobody asks for is no "never retrieved" warning.
-        future.exception()
