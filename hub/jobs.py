@@ -33,6 +33,11 @@ EVENT_PART_BYTES: Final = 16 * 1024
 LIST_PART_BYTES: Final = 1024
 
 
+#: JSON of the user's: `Raw` bytes when read from Redis (they pass through untouched), plain
+#: objects when decoded by a client.
+Json = Any
+
+
 class Progress(Struct, omit_defaults=True):
     """How far a job is. `percent` is 0–100; `current` of `total` are counts."""
 
@@ -66,7 +71,7 @@ class Input(Struct):
     kind: Literal["confirm", "question"]
     prompt: str
     options: list[str] | None = None
-    schema: Raw | None = None
+    schema: Json = None
     asked_at: str | None = None
 
 
@@ -80,7 +85,7 @@ class Job(Struct, kw_only=True):
     title: str | None = None
     status: Status
     rev: int
-    params: Raw | None = None
+    params: Json = None
     params_truncated: bool = False
     queue: str | None = None
     priority: int = 5
@@ -91,13 +96,13 @@ class Job(Struct, kw_only=True):
     progress: Progress | None = None
     log_lines: int = 0
     input: Input | None = None
-    result: Raw | None = None
+    result: Json = None
     result_truncated: bool = False
     error: JobError | None = None
     worker: str | None = None
     key: str | None = None
     webhook_url: str | None = None
-    metadata: Raw | None = None
+    metadata: Json = None
     metadata_truncated: bool = False
     retry_of: str | None = None
     retried_by: str | None = None

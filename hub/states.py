@@ -42,6 +42,7 @@ TABLE: dict[tuple[str, str], frozenset[str]] = {
     ("pending", "expire"): frozenset({"failed"}),
     ("pending", "give_up"): frozenset({"failed"}),
     ("pending", "cancel"): frozenset({"cancelled"}),
+    ("retrying", "give_up"): frozenset({"failed"}),
     ("retrying", "cancel"): frozenset({"cancelled"}),
     ("waiting", "answer"): frozenset({"pending"}),
     ("waiting", "refuse"): frozenset({"cancelled"}),
