@@ -229,7 +229,7 @@ def task(
     """
 
     def decorate(function: Callable[..., Any]) -> Task:
-        called = name or function.__name__
+        called = function.__name__ if name is None else name
         fields, context, result = read_signature(function, called)
         return Task(
             function,
