@@ -5,8 +5,10 @@ JobcastError
 ├── BadInput                 the caller must change a request: (JSON pointer, message) pairs
 ├── NotFound                 no such job, session, webhook …, or none that the caller may see
 ├── Conflict                 the job is not in a status that allows it
+├── Unauthenticated          no credential, or one that is wrong or over
 ├── Refused                  the caller may not do that
 ├── Busy                     a bound was reached; coming back later helps
+│   └── TooMany              the caller's own bound: it asks too often
 └── StaleToken               a worker's claim is over: it must stop and write nothing more
 """
 
@@ -43,6 +45,10 @@ class Conflict(JobcastError):
     """The job's status does not allow it; the text names the status."""
 
 
+class Unauthenticated(JobcastError):
+    """There is no credential, or it is wrong or over. The text never holds any part of it."""
+
+
 class Refused(JobcastError):
     """The caller's credential does not allow it."""
 
@@ -53,6 +59,10 @@ class Busy(JobcastError):
     def __init__(self, message: str, retry_after: float = 5.0) -> None:
         self.retry_after = retry_after
         super().__init__(message)
+
+
+class TooMany(Busy):
+    """The caller asks more often than it may; others are not concerned."""
 
 
 class StaleToken(JobcastError):

@@ -1,0 +1,305 @@
+"""Who is calling: API keys and session tokens (DESIGN §8).
+
+Session tokens are JWTs (RFC 7519) signed with HS256 and the hub's secret. Nothing else is
+accepted, whatever a token's header says. API keys are held as SHA-256 digests only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import jwt
+
+from hub.errors import BadInput, Refused, Unauthenticated
+from hub.jobs import SESSION_ID
+from hub.settings import Settings
+
+SCOPES: Final = ("read", "cancel", "enqueue", "input", "approve", "admin")
+DEFAULT_SCOPE: Final = "read cancel enqueue input"
+DEFAULT_TTL: Final = 3_600
+MAX_TTL: Final = 30 * 86_400
+#: How long after signing in a token may be renewed, in seconds.
+RENEWABLE: Final = 12 * 3_600
+#: Clocks of hubs may differ by this many seconds.
+LEEWAY: Final = 5
+MAX_TOKEN_CHARS: Final = 8_192
+MAX_SESSIONS: Final = 128
+
+SUBPROTOCOL: Final = "jobcast.v1"
+_BEARER_PROTOCOL: Final = "bearer."
+_ALGORITHM: Final = "HS256"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls. `name` is a key's name or a token's `sub`; `sessions` are ids or `prefix:*`.
+
+    An API key and the scope `admin` cover every session and have every scope but `approve`:
+    that is given to people by name, so that no agent approves what it asked for itself.
+    `expires_at` and `auth_time` are in seconds since the epoch."""
+
+    kind: Literal["key", "token"]
+    name: str
+    sessions: tuple[str, ...] = ()
+    scopes: frozenset[str] = frozenset()
+    expires_at: float | None = None
+    auth_time: float | None = None
+
+    @property
+    def is_key(self) -> bool:
+        """Whether it is an API key."""
+        return self.kind == "key"
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether it may see everything."""
+        return self.is_key or "admin" in self.scopes
+
+    @property
+    def credential(self) -> str:
+        """The name under which jobs and webhooks remember it: a key's name as it is."""
+        return self.name if self.is_key else f"sub:{self.name}"
+
+    def covers(self, session_id: str) -> bool:
+        """Whether the session is one of its own."""
+        return self.is_admin or any(_matches(held, session_id) for held in self.sessions)
+
+    def has(self, scope: str) -> bool:
+        """Whether it has a scope, in the sessions that it covers."""
+        return scope in self.scopes or (self.is_admin and scope != "approve")
+
+    def may(self, scope: str, session_id: str) -> bool:
+        """Whether it covers the session and has the scope."""
+        return self.has(scope) and self.covers(session_id)
+
+    def same_holder(self, other: Principal) -> bool:
+        """Whether `other` is the same caller with a fresh credential."""
+        return (self.kind, self.name) == (other.kind, other.name)
+
+    def require(self, scope: str, session_id: str | None = None) -> None:
+        """Raises Refused, saying which scope is missing or that the session is not covered. It
+        says nothing of whether the session exists."""
+        if session_id is not None and not self.covers(session_id):
+            raise Refused("Your token does not cover this session.")
+        if self.has(scope):
+            return
+        if scope == "approve":
+            raise Refused(
+                "To answer a confirm needs a token with the scope approve, which neither API keys"
+                " nor the scope admin imply: give one to the person who decides."
+            )
+        raise Refused(f"Your token lacks the scope {scope}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """A fresh token; `expires_at` is in seconds since the epoch."""
+
+    token: str
+    principal: Principal
+    expires_at: int
+
+
+class Authenticator:
+    """Checks credentials and mints tokens. Raises SettingsError for a bad secret or key list."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        self._secret = settings.checked_secret()
+        self._clock = clock
+        self._keys = [
+            (hashlib.sha256(key.encode()).digest(), name) for name, key in settings.keys().items()
+        ]
+
+    def authenticate(self, credential: str | None, *, in_url: bool = False) -> Principal:
+        """The principal of an API key or session token. Raises Unauthenticated, saying whether it
+        is missing, bad or expired. `in_url` refuses API keys, since URLs end up in logs."""
+        if not credential:
+            raise Unauthenticated(
+                "A credential is missing: send Authorization: Bearer and a session token or an"
+                " API key."
+            )
+        if len(credential) > MAX_TOKEN_CHARS:
+            raise Unauthenticated(f"The token has more than {MAX_TOKEN_CHARS} characters.")
+        name = self._key_name(credential)
+        if name is None:
+            return self._token(credential)
+        if in_url:
+            raise Unauthenticated("An API key must travel in the Authorization header, not a URL.")
+        return Principal("key", name)
+
+    def _key_name(self, credential: str) -> str | None:
+        digest = hashlib.sha256(credential.encode("utf-8", "surrogatepass")).digest()
+        found = None
+        # Every key is compared, so that the time tells nothing about which one fits.
+        for known, name in self._keys:
+            if hmac.compare_digest(known, digest):
+                found = name
+        return found
+
+    def _token(self, token: str) -> Principal:
+        try:
+            claims = jwt.decode(
+                token,
+                self._secret,
+                algorithms=[_ALGORITHM],
+                leeway=LEEWAY,
+                options={
+                    "require": ["exp", "sub"],
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_aud": False,
+                },
+            )
+        except jwt.MissingRequiredClaimError as error:
+            raise Unauthenticated(f"The token lacks the claim {error.claim}.") from None
+        except (jwt.PyJWTError, ValueError):
+            raise Unauthenticated("The token is not one that this hub has signed.") from None
+        return self._principal(claims)
+
+    def _principal(self, claims: Mapping[str, Any]) -> Principal:
+        exp, sub = claims["exp"], claims["sub"]
+        if not isinstance(exp, int | float) or isinstance(exp, bool):
+            raise Unauthenticated("The token's exp is not a number.")
+        # Not left to the library, which truncates the clock: sockets end by this very number.
+        if exp + LEEWAY <= self._clock():
+            raise Unauthenticated("The token has expired.")
+        sessions, scope = claims.get("sessions", []), claims.get("scope", "")
+        if not isinstance(sub, str) or not sub or not isinstance(scope, str):
+            raise Unauthenticated("The token's sub and scope must be strings.")
+        if not isinstance(sessions, list) or not all(isinstance(s, str) for s in sessions):
+            raise Unauthenticated("The token's sessions must be a list of ids or prefix:*.")
+        auth_time = claims.get("auth_time", claims.get("iat"))
+        return Principal(
+            "token",
+            sub,
+            tuple(s for s in sessions if is_pattern(s)),
+            frozenset(scope.split()) & frozenset(SCOPES),
+            float(exp),
+            float(auth_time) if isinstance(auth_time, int | float) else None,
+        )
+
+    def mint(
+        self,
+        sub: str,
+        sessions: Sequence[str],
+        scope: str = DEFAULT_SCOPE,
+        ttl: float = DEFAULT_TTL,
+        *,
+        auth_time: float | None = None,
+    ) -> Minted:
+        """A token for `ttl` seconds; `auth_time` is when its holder signed in (now unless said).
+
+        Raises BadInput naming /sub, /sessions/…, /scope or /ttl."""
+        check_grant(sub, sessions, scope, ttl)
+        now = self._clock()
+        signed_in = now if auth_time is None else auth_time
+        expires_at = int(now + ttl)
+        claims = {
+            "sub": sub,
+            "sessions": list(sessions),
+            "scope": scope,
+            "iat": int(now),
+            "auth_time": int(signed_in),
+            "exp": expires_at,
+        }
+        token = jwt.encode(claims, self._secret, algorithm=_ALGORITHM)
+        return Minted(token, self._principal(claims), expires_at)
+
+    def renew(
+        self,
+        principal: Principal,
+        *,
+        sub: str | None = None,
+        sessions: Sequence[str] | None = None,
+        scope: str | None = None,
+        ttl: float | None = None,
+    ) -> Minted:
+        """A fresh token for a live one's holder: the same, or narrower where something is said.
+
+        It ends 12 h after its holder signed in at the latest. Raises Refused past that, or when
+        more is asked for than the token holds, BadInput as `mint`."""
+        if principal.auth_time is None:
+            raise Refused("The token does not say when its holder signed in (auth_time).")
+        left = principal.auth_time + RENEWABLE - self._clock()
+        if left < 1:
+            raise Refused("The token cannot be renewed any more: sign in again.")
+        wanted = list(principal.sessions if sessions is None else sessions)
+        scopes = _ordered(principal.scopes) if scope is None else scope
+        ttl = min(DEFAULT_TTL if ttl is None else ttl, left)
+        check_grant(principal.name, wanted, scopes, ttl)
+        if sub is not None and sub != principal.name:
+            raise Refused("A renewed token is for the same sub.")
+        wider = [s for s in wanted if not any(_within(s, held) for held in principal.sessions)]
+        if wider:
+            raise Refused(f"Your token does not cover {wider[0]}.")
+        more = [s for s in scopes.split() if s not in principal.scopes]
+        if more:
+            raise Refused(f"Your token lacks the scope {more[0]}.")
+        return self.mint(principal.name, wanted, scopes, ttl, auth_time=principal.auth_time)
+
+
+def check_grant(sub: str, sessions: Sequence[str], scope: str, ttl: float) -> None:
+    """Raises BadInput where a token cannot say this. Without `admin` it must name a session."""
+    errors: list[tuple[str, str]] = []
+    if not 1 <= len(sub) <= 128 or not sub.isprintable():
+        errors.append(("/sub", "must have 1 to 128 printable characters"))
+    if len(sessions) > MAX_SESSIONS:
+        errors.append(("/sessions", f"must name at most {MAX_SESSIONS} sessions"))
+    if not sessions and "admin" not in scope.split():
+        errors.append(("/sessions", "must name at least one session: an id or prefix:*"))
+    for index, session in enumerate(sessions):
+        if not is_pattern(session):
+            errors.append(
+                (
+                    f"/sessions/{index}",
+                    "must be an id of 1 to 128 of A-Z a-z 0-9 _ . : - or prefix:*",
+                )
+            )
+    words = scope.split()
+    if not words or any(word not in SCOPES for word in words):
+        errors.append(("/scope", "must be some of: " + " ".join(SCOPES)))
+    if not 1 <= ttl <= MAX_TTL:
+        errors.append(("/ttl", f"must be from 1 to {MAX_TTL} seconds"))
+    if errors:
+        raise BadInput(errors)
+
+
+def is_pattern(text: str) -> bool:
+    """Whether `text` is a session id, or `prefix:*`."""
+    plain = text[:-1] if text.endswith(":*") and len(text) > 2 else text
+    return SESSION_ID.fullmatch(plain) is not None
+
+
+def _matches(held: str, session_id: str) -> bool:
+    return session_id.startswith(held[:-1]) if held.endswith(":*") else session_id == held
+
+
+def _within(wanted: str, held: str) -> bool:
+    return wanted == held or (held.endswith(":*") and wanted.startswith(held[:-1]))
+
+
+def _ordered(scopes: Iterable[str]) -> str:
+    held = set(scopes)
+    return " ".join(scope for scope in SCOPES if scope in held)
+
+
+def bearer(authorization: str | None) -> str | None:
+    """The credential of an `Authorization: Bearer …` header (RFC 6750), if it is one."""
+    scheme, _, credential = (authorization or "").strip().partition(" ")
+    return credential.strip() or None if scheme.lower() == "bearer" else None
+
+
+def bearer_of_subprotocols(offered: Sequence[str]) -> str | None:
+    """The token of the WebSocket subprotocol pair `jobcast.v1, bearer.<token>`. The hub answers
+    with `jobcast.v1` alone, so that the token is not repeated."""
+    if SUBPROTOCOL not in offered:
+        return None
+    for word in offered:
+        if word.startswith(_BEARER_PROTOCOL):
+            return word.removeprefix(_BEARER_PROTOCOL) or None
+    return None

@@ -1,0 +1,40 @@
+"""What the doors share: everything that one hub process has one of."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from redis.asyncio import Redis
+from starlette.requests import HTTPConnection
+
+from hub.auth import Authenticator
+from hub.scripts import Scripts
+from hub.settings import Settings
+from hub.store import Store
+from hub.transitions import Transitions
+
+if TYPE_CHECKING:
+    from hub.fanout import Fanout
+
+
+@dataclass(kw_only=True)
+class Services:
+    """One hub's services. `draining` is set once the hub goes away: streams and waits end then.
+    `address` is the URL that the hub listens on, once it does."""
+
+    settings: Settings
+    redis: Redis
+    scripts: Scripts
+    store: Store
+    transitions: Transitions
+    auth: Authenticator
+    fanout: Fanout
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def services_of(connection: HTTPConnection) -> Services:
+    """The services of the app that serves this request or WebSocket."""
+    services: Services = connection.app.state.services
+    return services
