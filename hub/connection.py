@@ -27,10 +27,10 @@ def connect(url: str, *, max_connections: int = 64) -> Redis:
         max_connections=max_connections,
         socket_connect_timeout=CONNECT_TIMEOUT,
         socket_timeout=REPLY_TIMEOUT,
-        socket_keepalive=True,
         health_check_interval=0,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), 3),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
+        **_keepalive(url),
     )
     return client
 
@@ -38,9 +38,14 @@ def connect(url: str, *, max_connections: int = 64) -> Redis:
 def connect_sync(url: str) -> redis_sync.Redis:
     """A blocking client of one connection, for a thread that cannot wait for the event loop."""
     client: redis_sync.Redis = redis_sync.Redis.from_url(
-        url, socket_connect_timeout=2.0, socket_timeout=2.0, socket_keepalive=True
+        url, socket_connect_timeout=2.0, socket_timeout=2.0, **_keepalive(url)
     )
     return client
+
+
+def _keepalive(url: str) -> dict[str, Any]:
+    # Only TCP has it; redis-py refuses the option for a Unix socket.
+    return {} if url.startswith("unix:") else {"socket_keepalive": True}
 
 
 async def check_server(redis: Redis) -> None:
