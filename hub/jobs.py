@@ -6,6 +6,7 @@ No I/O. The statuses and the edges between them are in `hub.states`.
 from __future__ import annotations
 
 import binascii
+import hashlib
 import os
 import re
 import time
@@ -163,9 +164,19 @@ class NewJob(Struct, kw_only=True):
 def new_job_id(session_id: str) -> str:
     """A UUIDv7 (RFC 9562) whose 12 `rand_a` bits are the low bits of CRC16(session_id) (the
     CRC that Redis Cluster uses), so that the id alone says which partition the job is in."""
-    ms = time.time_ns() // 1_000_000
+    return _job_id(session_id, time.time_ns() // 1_000_000, os.urandom(8))
+
+
+def job_id_for(session_id: str, ms: int, name: str) -> str:
+    """The same for a job that is to be made once, however often that is tried: always the same id
+    for a session, a time (ms since the epoch) and a name that is unique in that session."""
+    digest = hashlib.sha256(f"{session_id}\0{name}".encode()).digest()
+    return _job_id(session_id, ms, digest[:8])
+
+
+def _job_id(session_id: str, ms: int, random: bytes) -> str:
     crc = binascii.crc_hqx(session_id.encode(), 0) & 0xFFF
-    low = int.from_bytes(os.urandom(8), "big") & (2**62 - 1) | 2**63
+    low = int.from_bytes(random, "big") & (2**62 - 1) | 2**63
     h = f"{ms:012x}7{crc:03x}{low:016x}"
     return f"{h[:8]}-{h[8:12]}-{h[12:16]}-{h[16:20]}-{h[20:]}"
 

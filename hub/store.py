@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -152,9 +152,11 @@ class Store:
         *,
         job_id: str | None = None,
         turn: bool = False,
+        may: Collection[str] = (),
     ) -> bool:
         """Adds a message; a repeated `message_id` is one message (False). With `turn`, the agent's
-        next turn is queued in the same script. Raises Busy when Redis is full."""
+        next turn is queued in the same script; `may` are the speaker's scopes, and the turn does
+        for the speaker what they allow and no more. Raises Busy when Redis is full."""
         turn_id = new_job_id(session_id) if turn else ""
         try:
             reply = await self._scripts.run(
@@ -166,6 +168,7 @@ class Store:
                 msgspec.json.encode(words),
                 job_id or "",
                 turn_id,
+                " ".join(sorted(scope for scope in may if scope.isascii() and scope.isalpha())),
             )
         except OutOfMemoryError:
             raise Busy("Redis has reached its maxmemory.") from None

@@ -219,7 +219,8 @@ local function ended(job)
   end
 end
 
-local function say(sid, role, message_id, text, jid)
+-- `turn` is the job in which the agent answers; kept beside the message, not in it.
+local function say(sid, role, message_id, text, jid, turn)
   local ids = P .. 'msgids:' .. sid
   if redis.call('ZSCORE', ids, message_id) then
     return false
@@ -228,7 +229,7 @@ local function say(sid, role, message_id, text, jid)
     (jid and ',"job_id":"' .. jid .. '"' or '') .. '}'
   local cursor = emit(sid, 'message.' .. role, nil, nil, data)
   local stored = string.sub(data, 1, -2) .. ',"time":"' .. iso(now()) .. '"}'
-  redis.call('XADD', P .. 'messages:' .. sid, 'MAXLEN', '~', MESSAGES_MAX, cursor, 'm', stored)
+  redis.call('XADD', P .. 'messages:' .. sid, 'MAXLEN', '~', MESSAGES_MAX, cursor, 'm', stored, 't', turn or '')
   redis.call('ZADD', ids, tonumber(string.match(cursor, '^%d+')), message_id)
   redis.call('ZREMRANGEBYRANK', ids, 0, -(MESSAGES_MAX + 1))
   return cursor
