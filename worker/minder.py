@@ -116,6 +116,8 @@ def _be_minder(parent: int, sock: socket.socket, command: Command, tree: bool) -
         # A session of its own: what the terminal sends to the worker's group is not for it.
         os.setsid()
         reset_signals()
+        # A report that nobody hears any more must not end us before the tree has ended.
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null, 1)

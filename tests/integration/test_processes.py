@@ -1,0 +1,229 @@
+"""Commands as a task starts them: output, input, exit status, environment, failures to start."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.liveness import Mark, wait_until
+from worker.output import MAX_BUFFERED
+from worker.processes import CommandNotStarted, Process, Processes
+
+
+@pytest.fixture
+async def processes() -> AsyncIterator[Processes]:
+    async with Processes.local() as local:
+        yield local
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-I", "-S", "-c", code]
+
+
+async def collect(process: Process) -> list[tuple[str, str]]:
+    return [line async for line in process.lines()]
+
+
+async def test_lines_and_exit_status(processes: Processes) -> None:
+    process = await processes.start("j", ["sh", "-c", "echo one; echo two >&2; exit 3"])
+
+    lines = await collect(process)
+
+    assert sorted(lines) == [("stderr", "two"), ("stdout", "one")]
+    assert await process.wait() == 3
+    assert process.returncode == 3
+
+
+async def test_a_signal_shows_as_a_negative_status(processes: Processes) -> None:
+    process = await processes.start("j", ["sh", "-c", "kill -USR1 $$"])
+
+    assert await process.wait() == -signal.SIGUSR1
+
+
+async def test_merged_stderr_keeps_the_order(processes: Processes) -> None:
+    code = "for i in 1 2 3 4 5; do echo out$i; echo err$i >&2; done"
+    process = await processes.start("j", ["sh", "-c", code], merge_stderr=True)
+
+    texts = [text for _, text in await collect(process)]
+
+    assert texts == [f"{s}{i}" for i in range(1, 6) for s in ("out", "err")]
+
+
+async def test_a_last_line_without_a_newline_is_a_line(processes: Processes) -> None:
+    process = await processes.start("j", ["printf", "a\\nb"])
+
+    assert [text for _, text in await collect(process)] == ["a", "b"]
+
+
+async def test_stdin_from_bytes(processes: Processes) -> None:
+    data = b"x" * 300_000 + b"\n"
+    process = await processes.start("j", ["wc", "-c"], stdin=data)
+
+    assert [text.strip() for _, text in await collect(process)] == [str(len(data))]
+
+
+async def test_stdin_may_be_a_socket_that_speaks_both_ways(processes: Processes) -> None:
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            code = "import socket; s = socket.socket(fileno=0); s.send(s.recv(9).upper())"
+            process = await processes.start("j", python(code), stdin=theirs.fileno())
+        ours.send(b"hello")
+        assert await process.wait() == 0
+        assert ours.recv(9) == b"HELLO"
+
+
+async def test_without_stdin_there_is_nothing_to_read(processes: Processes) -> None:
+    process = await processes.start("j", ["cat"])
+
+    assert await collect(process) == []
+    assert await process.wait() == 0
+
+
+async def test_the_environment_is_exactly_what_was_given(processes: Processes) -> None:
+    env = {"PATH": os.environ["PATH"], "ONE": "1", "TWO": "zwei ä"}
+    process = await processes.start("j", ["env"], env=env)
+
+    lines = [text for _, text in await collect(process)]
+
+    assert sorted(lines) == sorted(f"{name}={value}" for name, value in env.items())
+
+
+async def test_a_command_starts_from_a_clean_slate(processes: Processes, tmp_path: Path) -> None:
+    code = """
+import json, os, re
+status = open("/proc/self/status").read()
+masks = {k: int(re.search(k + r":\\s*(\\w+)", status)[1], 16) for k in ("SigBlk", "SigIgn")}
+fds = [n for n in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + n)]
+print(json.dumps([masks, sorted(fds), os.getsid(0) == os.getpid(), os.getcwd()]))
+"""
+    # Python itself ignores SIGPIPE and SIGXFSZ, so a shell has to say what it got.
+    shell = "grep -E '^Sig(Blk|Ign)' /proc/self/status; ls /proc/self/fd | tr '\\n' ' '"
+    process = await processes.start("j", ["sh", "-c", shell])
+    signals = [text for _, text in await collect(process)]
+    # The last one is ls's own, on the directory that it lists.
+    assert signals == ["SigBlk:\t" + "0" * 16, "SigIgn:\t" + "0" * 16, "0 1 2 3 "]
+
+    process = await processes.start("j", python(code), cwd=tmp_path)
+    [(_, text)] = await collect(process)
+    _, fds, leads_session, cwd = json.loads(text)
+    assert fds == ["0", "1", "2"]
+    assert leads_session
+    assert cwd == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("argv", "cwd", "code", "words"),
+    [
+        (["no-such-program"], None, errno.ENOENT, "cannot start 'no-such-program': No such file"),
+        (["/etc/passwd"], None, errno.EACCES, "Permission denied"),
+        (["ls"], "/no/such/place", errno.ENOENT, "cannot enter the directory"),
+    ],
+)
+async def test_what_cannot_start_says_why(
+    processes: Processes, argv: list[str], cwd: str | None, code: int, words: str
+) -> None:
+    with pytest.raises(CommandNotStarted, match=words) as caught:
+        await processes.start("j", argv, cwd=cwd)
+
+    assert caught.value.errno == code
+    await processes.end("j")
+
+
+@pytest.mark.parametrize("argv", [[], ["a\0b"], ["echo", "x" * (4 << 20)]])
+async def test_arguments_that_no_system_takes(processes: Processes, argv: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"empty|NUL|exceed"):
+        await processes.start("j", argv)
+
+    # And the channel is none the worse for it.
+    assert await (await processes.start("j", ["true"])).wait() == 0
+
+
+async def test_an_argument_too_long_for_the_system(processes: Processes) -> None:
+    with pytest.raises(CommandNotStarted) as caught:
+        await processes.start("j", ["echo", "x" * 1_000_000])
+
+    assert caught.value.errno == errno.E2BIG
+
+
+async def test_output_that_nobody_reads_does_not_block(processes: Processes) -> None:
+    process = await processes.start("j", python("for _ in range(20_000): print('x' * 99)"))
+
+    assert await process.wait() == 0
+
+
+async def test_a_slow_consumer_makes_the_command_wait(processes: Processes) -> None:
+    total = 40_000
+    process = await processes.start("j", python(f"for i in range({total}): print('line', i)"))
+    output = process._output
+    await wait_until(lambda: output._paused)
+    assert output._size <= MAX_BUFFERED + 16 * 1024
+    assert process.returncode is None
+
+    lines = await collect(process)
+
+    assert lines == [("stdout", f"line {i}") for i in range(total)]
+    assert await process.wait() == 0
+
+
+async def test_output_of_a_dead_job_can_still_be_read(processes: Processes) -> None:
+    process = await processes.start("j", ["sh", "-c", "echo before; kill -9 $$"])
+    await wait_until(lambda: process.returncode is not None)
+    await processes.end("j")
+
+    assert await collect(process) == [("stdout", "before")]
+
+
+async def test_lines_end_with_the_command_though_a_daemon_holds_the_pipe(
+    processes: Processes,
+) -> None:
+    mark = Mark()
+    code = "(while :; do echo noise; done) & echo done"
+    process = await processes.start("j", ["sh", "-c", code], env=mark.env())
+
+    lines = [text for _, text in await collect(process)]
+
+    assert "done" in lines
+    assert await process.wait() == 0
+    # It goes on until its job is over: neither killed by SIGPIPE nor blocked.
+    assert len(mark.alive()) == 1
+    await processes.end("j", grace=0)
+    assert mark.alive() == []
+
+
+async def test_iterating_again_goes_on(processes: Processes) -> None:
+    process = await processes.start("j", ["printf", "1\\n2\\n3\\n"])
+    async for _, text in process.lines():
+        assert text == "1"
+        break
+
+    assert [text for _, text in await collect(process)] == ["2", "3"]
+
+
+async def test_descriptors_are_given_back(processes: Processes) -> None:
+    async def run() -> None:
+        await (await processes.start("j", ["sh", "-c", "echo x"])).wait()
+        await (await processes.start("j", ["sh", "-c", "echo x"])).terminate(0)
+        with pytest.raises(CommandNotStarted):
+            await processes.start("j", ["no-such-program"])
+        await processes.end("j")
+
+    def count() -> tuple[int, int]:
+        warden = processes._child
+        assert warden is not None
+        return len(os.listdir("/proc/self/fd")), len(os.listdir(f"/proc/{warden.pid}/fd"))
+
+    await run()
+    before = count()
+    for _ in range(5):
+        await run()
+
+    assert count() == before
