@@ -208,9 +208,10 @@ class App {
       this.jobcast.put(sessionId, { type: "fetched.jobs", jobs, more });
     }
     if (!this.more.done && state.messages.size >= 200) {
-      const before = this.more.messages ?? state.messages.values().next().value.id;
+      const before = this.more.messages ?? state.messages.values().next().value.cursor;
       const { messages, more } = await api.messages(sessionId, { before });
-      this.more = { messages: more ?? messages[0]?.id ?? null, done: messages.length === 0 || (more === null && !messages[0]?.id) };
+      const next = more ?? messages[0]?.cursor ?? null;
+      this.more = { messages: next, done: messages.length === 0 || next === null };
       this.jobcast.put(sessionId, { type: "fetched.messages", messages });
     }
   }

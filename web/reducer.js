@@ -19,7 +19,7 @@
  * @property {"user"|"agent"} role
  * @property {string} text
  * @property {string} time ISO 8601
- * @property {string=} id cursor of its event, where known
+ * @property {string=} cursor of its event, where known
  * @property {string|null=} job_id
  * @property {boolean=} partial still being written
  *
@@ -215,7 +215,7 @@ function window(log, last, lines) {
 
 function message(state, event) {
   const role = event.data.role ?? event.type.slice("message.".length);
-  const whole = { time: event.time, job_id: null, ...event.data, role, id: event.id };
+  const whole = { time: event.time, job_id: null, ...event.data, role, cursor: event.id };
   const next = withMessages(state, [whole]);
   return { state: { ...next, cursor: event.id ?? state.cursor }, need: [], changed: next !== state };
 }

@@ -2,7 +2,6 @@
 
 import { h } from "../dom.js";
 import { label } from "../format.js";
-import { icon } from "../icons.js";
 
 const CONFIRM_WORDS = { yes: "Approve", no: "Decline" };
 
@@ -29,7 +28,6 @@ export class Answer extends HTMLElement {
       this.problem.textContent = "You may look on, but not answer this.";
     }
     this.replaceChildren(
-      h("p.answer-head", {}, icon("input_required"), confirm ? "Approval needed" : "Question"),
       h("p.answer-prompt", { id: promptId }, input.prompt ?? ""),
       controls,
       this.problem,
@@ -37,7 +35,7 @@ export class Answer extends HTMLElement {
   }
 
   #buttons(options, confirm, answer) {
-    const group = h("div.answer-options", { role: "group", "aria-label": "Answers" });
+    const group = h("div.answer-options", { role: "group", "aria-label": confirm ? "Approval needed" : "Question" });
     options.forEach((option, i) => {
       const value = option?.value ?? option;
       const words = option?.label ?? (confirm ? CONFIRM_WORDS[value] : null) ?? label(value);

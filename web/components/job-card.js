@@ -32,7 +32,7 @@ export class JobCard extends HTMLElement {
     this.tabIndex = -1;
     this.dataset.testid = "job-card";
     this.mark = h("span.job-mark");
-    this.title_ = h("h3.job-title", { id: `title-${id}` });
+    this.title_ = h("h2.job-title", { id: `title-${id}` });
     this.word = h("span.job-status", { dataset: { testid: "job-status" } });
     this.time_ = h("span.job-elapsed", { dataset: { testid: "job-elapsed" } });
     this.attempt = h("span.job-attempt");
@@ -167,7 +167,7 @@ export class JobCard extends HTMLElement {
     this.log.hidden = lines === 0;
     setText(this.log.querySelector(".disclosure-note"), lines === 1 ? "1 line" : `${number(lines)} lines`);
     // Open while there is something to watch, and when something went wrong; a person's choice stands.
-    if (!this.#touched && before?.status !== job.status) {
+    if (!this.#touched && before?.status !== job.status && !this.logPane.beingRead) {
       this.log.open = ["running", "cancelling", "retrying", "failed"].includes(job.status);
     }
     this.logPane.update(job, log, (after, limit) => this.#context.logs(job.id, after, limit));
@@ -193,7 +193,7 @@ export class JobCard extends HTMLElement {
       id, queue: job.queue, created: time("created_at"), started: time("started_at"), finished: time("finished_at"),
       worker: job.worker, released: job.released || "", lost: job.lost || "", retry_of: job.retry_of, retried_by: job.retried_by,
     });
-    const params = job.params && Object.keys(job.params).length ? h("div.result-part", {}, h("h4", {}, "Parameters"), factsView(job.params)) : null;
+    const params = job.params && Object.keys(job.params).length ? h("div.result-part", {}, h("h3", {}, "Parameters"), factsView(job.params)) : null;
     body(this.more, facts, params);
   }
 

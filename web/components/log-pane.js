@@ -67,6 +67,11 @@ export class LogPane extends HTMLElement {
     return this.isConnected && !this.closest("details:not([open])");
   }
 
+  /** Whether a person is in the middle of it. */
+  get beingRead() {
+    return this.active && (!this.#following || this.contains(document.activeElement));
+  }
+
   render() {
     if (!this.active || !this.#job) return;
     const { last } = this.#log;

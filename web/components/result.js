@@ -2,7 +2,7 @@
 
 import { linkify } from "../ansi.js";
 import { h } from "../dom.js";
-import { label, number } from "../format.js";
+import { duration, label, number } from "../format.js";
 import { icon } from "../icons.js";
 
 /** Items of a list that are shown; the rest is one click away. */
@@ -23,7 +23,10 @@ export function resultView(value) {
   const figures = h("dl.figures");
   const facts = h("dl.facts");
   const lists = [];
+  const numbers = Object.values(rest).filter((item) => typeof item === "number").length;
   for (const [key, item] of Object.entries(rest)) {
+    // Of many figures the zeros only hide the others; but that nothing failed is worth saying.
+    if (item === 0 && numbers > 4 && key !== "failed" && key !== "passed") continue;
     if (item === null || item === "" || (Array.isArray(item) && !item.length)) continue;
     if (typeof item === "number") figures.append(figure(key, item));
     else if (Array.isArray(item)) lists.push(section(key, listOf(item, BAD.test(key))));
@@ -51,7 +54,7 @@ export function factsView(value) {
 function figure(key, value) {
   const tone = value > 0 && BAD.test(key) ? "bad" : value > 0 && GOOD.test(key) ? "good" : null;
   const seconds = /(duration|seconds|elapsed)(_s)?$/i.test(key);
-  const shown = seconds ? `${number(Math.round(value * 100) / 100)}s` : number(Math.round(value * 1e6) / 1e6);
+  const shown = seconds ? duration(value, true) : number(Math.round(value * 1e6) / 1e6);
   return h("div.figure", { dataset: tone ? { tone } : {} }, h("dt", {}, label(key.replace(/_s(econds)?$/, ""))), h("dd", {}, shown));
 }
 
@@ -64,7 +67,7 @@ function fact(value) {
 }
 
 function section(key, ...nodes) {
-  return h("div.result-part", {}, h("h4", {}, label(key)), ...nodes);
+  return h("div.result-part", {}, h("h3", {}, label(key)), ...nodes);
 }
 
 function textBlock(text) {

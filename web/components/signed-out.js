@@ -10,6 +10,6 @@ export function signedOut(reason) {
     h("p", {}, "This page opens with a sign-in link. It works once and signs in one browser tab."),
     h("ol", {},
       h("li", {}, "Go to the terminal in which ", h("code", {}, "jobcast dev"), " is running and press ", h("kbd", {}, "Enter"), ": it prints a fresh link."),
-      h("li", {}, "Open that link here."),
-      h("li", {}, "On a shared installation, ask whoever runs it, or sign in through your own application.")));
+      h("li", {}, "Open that link here.")),
+    h("p", {}, "On a shared installation, ask whoever runs it, or sign in through your own application."));
 }
