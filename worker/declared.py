@@ -75,7 +75,7 @@ class PytestReader(Reader):
     ENDS: Final = {
         2: "pytest was interrupted",
         3: "pytest had an internal error",
-        4: "pytest was used wrongly",
+        4: "pytest found no such test, or was used wrongly",
         5: "pytest found no tests",
     }
 
