@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import redis as redis_sync
-from redis.asyncio import Redis
+from redis.asyncio import (
+    Connection,
+    ConnectionPool,
+    Redis,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -22,7 +31,7 @@ REPLY_TIMEOUT = 10.0
 def connect(url: str, *, max_connections: int = 64) -> Redis:
     """An async client whose replies are bytes. Calls are repeated thrice over a lost connection,
     which every script allows."""
-    client: Redis = Redis.from_url(
+    pool: ConnectionPool = ConnectionPool.from_url(
         url,
         max_connections=max_connections,
         socket_connect_timeout=CONNECT_TIMEOUT,
@@ -32,7 +41,43 @@ def connect(url: str, *, max_connections: int = 64) -> Redis:
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
         **_keepalive(url),
     )
+    pool.connection_class = _CANCELLABLE[pool.connection_class]
+    client: Redis = Redis.from_pool(pool)
     return client
+
+
+class _Cancellable(AbstractConnection):
+    """Sends so that a cancellation is never lost.
+
+    redis-py sends under `asyncio.wait_for`, which up to Python 3.11 drops a cancellation that
+    comes in the turn of the loop in which the sending is done: nearly every one, since sending
+    takes a turn. A task that was cancelled once would then run for ever."""
+
+    async def send_packed_command(
+        self, command: bytes | str | Iterable[bytes], check_health: bool = True
+    ) -> None:
+        task = asyncio.current_task()
+        before = task.cancelling() if task else 0
+        await super().send_packed_command(command, check_health)
+        if task and task.cancelling() > before:
+            # The reply to what was sent must not be taken for the next command's.
+            await self.disconnect(nowait=True)
+            raise asyncio.CancelledError
+
+
+class _Tcp(_Cancellable, Connection):
+    pass
+
+
+class _Tls(_Cancellable, SSLConnection):
+    pass
+
+
+class _Unix(_Cancellable, UnixDomainSocketConnection):
+    pass
+
+
+_CANCELLABLE = {Connection: _Tcp, SSLConnection: _Tls, UnixDomainSocketConnection: _Unix}
 
 
 def connect_sync(url: str) -> redis_sync.Redis:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import httpcore2
 import pytest
@@ -16,99 +14,16 @@ from standardwebhooks import Webhook
 from hub.webhooks.guard import parse_networks
 from hub.webhooks.sender import READ_BYTES, Sender
 from hub.webhooks.signing import derive_secret
+from tests.receiver import Names, answer, serving
 
 SECRET = derive_secret(b"h" * 32, "wh_1", 1)
 LOOPBACK = parse_networks("127.0.0.0/8")
 BODY = b'{"id":"msg_1","data":{}}'
 
 
-@dataclass
-class Request:
-    """What the server saw: header names in lower case, SNI, and the address dialled."""
-
-    line: str
-    headers: dict[str, str]
-    body: bytes
-    sni: str | None
-    local: str
-
-
-@dataclass
-class Server:
-    """A TLS server that answers every request with `reply`."""
-
-    port: int = 0
-    requests: list[Request] = field(default_factory=list)
-    connections: int = 0
-    closed: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-Reply = Callable[[asyncio.StreamWriter], Awaitable[None]]
-
-
-def answer(status: str, *headers: str, body: bytes = b"") -> Reply:
-    async def reply(writer: asyncio.StreamWriter) -> None:
-        head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
-        writer.write("\r\n".join(head).encode() + body)
-        await writer.drain()
-
-    return reply
-
-
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
     return trustme.CA()
-
-
-@asynccontextmanager
-async def serving(
-    authority: trustme.CA | None, reply: Reply, *, name: str = "hooks.example.com"
-) -> AsyncIterator[Server]:
-    server = Server()
-    seen_sni: list[str | None] = []
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server.connections += 1
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                line, *rest = head.rstrip().split("\r\n")
-                pairs = (item.split(": ", 1) for item in rest)
-                headers = {key.lower(): value for key, value in pairs}
-                body = await reader.readexactly(int(headers["content-length"]))
-                local = writer.get_extra_info("sockname")[0]
-                sni = seen_sni[-1] if seen_sni else None
-                server.requests.append(Request(line, headers, body, sni, local))
-                await reply(writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            server.closed.set()
-            writer.close()
-
-    context: ssl.SSLContext | None = None
-    if authority is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert(name).configure_cert(context)
-        context.sni_callback = lambda _socket, sni, _context: seen_sni.append(sni)
-    listener = await asyncio.start_server(connected, "0.0.0.0", 0, ssl=context)
-    server.port = listener.sockets[0].getsockname()[1]
-    try:
-        yield server
-    finally:
-        listener.close()
-
-
-@dataclass
-class Names:
-    """A resolver with fixed answers, one list after the other; the last one repeats."""
-
-    answers: list[Sequence[str]]
-    asked: list[tuple[str, int]] = field(default_factory=list)
-
-    async def __call__(self, host: str, port: int) -> Sequence[str]:
-        self.asked.append((host, port))
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
 class Dialled(httpcore2.AsyncNetworkBackend):
