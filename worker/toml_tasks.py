@@ -165,7 +165,10 @@ def _line(table: TaskTable, params: Mapping[str, Param]) -> CommandLine:
 def _script(table: TaskTable, params: Mapping[str, Param]) -> str:
     if not isinstance(table.command, str) or not table.command.strip():
         raise TaskError("command: with shell = true it is one string, a script for /bin/sh")
+    variables: dict[str, str] = {}
     for name, param in params.items():
+        if (other := variables.setdefault(name.upper(), name)) != name:
+            raise TaskError(f"params.{name}: would be the same variable as {other}")
         if param.is_list or param.flag:
             raise TaskError(f"params.{name}: with shell = true there are no lists and no flags")
         if re.search(rf"(?<!\$)\{{{name}\}}", table.command):

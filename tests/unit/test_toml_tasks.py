@@ -225,6 +225,10 @@ P = "[tasks.t]\ncommand = ['x', '{p}']\nparams.p = "
             "[tasks.t]\nshell = true\ncommand='ls'\nparams.p = { type = 'list of string' }",
             "params.p: with shell = true there are no lists",
         ),
+        (
+            "[tasks.t]\nshell = true\ncommand='ls'\nparams.p = {}\nparams.P = {}",
+            "params.P: would be the same variable as p",
+        ),
     ],
 )
 def test_mistakes_are_named_with_file_table_and_key(text: str, said: str) -> None:
