@@ -10,6 +10,9 @@ from redis.asyncio import Redis
 from starlette.requests import HTTPConnection
 
 from hub.auth import Authenticator
+from hub.enqueue import Enqueuer
+from hub.origins import Origins
+from hub.ratelimit import RateLimit
 from hub.scripts import Scripts
 from hub.settings import Settings
 from hub.store import Store
@@ -22,7 +25,8 @@ if TYPE_CHECKING:
 @dataclass(kw_only=True)
 class Services:
     """One hub's services. `draining` is set once the hub goes away: streams and waits end then.
-    `address` is the URL that the hub listens on, once it does."""
+
+    `connect_limit` counts new streams by client address, `enqueue_limit` jobs by credential."""
 
     settings: Settings
     redis: Redis
@@ -30,7 +34,11 @@ class Services:
     store: Store
     transitions: Transitions
     auth: Authenticator
+    origins: Origins
+    enqueuer: Enqueuer
     fanout: Fanout
+    connect_limit: RateLimit
+    enqueue_limit: RateLimit
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 
 

@@ -1,0 +1,111 @@
+"""An operation of the API, declared once: it makes the route and its part of `/openapi.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from hub.auth import Principal, bearer
+from hub.decode import NotJsonText, decode, decode_query
+from hub.fields import WORDS
+from hub.problems import Malformed, NotJson
+from hub.requests import Nothing
+from hub.services import services_of
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+Method = Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One method of one path.
+
+    `body` and `query` are the structs that decode the request (`read_body`, `read_query`),
+    `path_types` the types of the path's parameters. `answers` maps a status to the struct of its
+    JSON body, to a media type, or to None for no body; `errors` are the statuses of its problems
+    beside 401, 403 and 503, which any may answer. `headers` are request headers that it reads."""
+
+    method: Method
+    path: str
+    endpoint: Endpoint
+    name: str
+    summary: str
+    tag: str
+    body: Any = None
+    body_optional: bool = False
+    query: type[Struct] | None = None
+    path_types: Mapping[str, Any] = field(default_factory=dict)
+    answers: Mapping[int, Any] = field(default_factory=dict)
+    errors: tuple[int, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    open: bool = False
+
+
+def routes_of(operations: Iterable[Operation]) -> list[BaseRoute]:
+    """Starlette routes, one a path, so that a wrong method is told all that there are."""
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for operation in operations:
+        by_path.setdefault(operation.path, {})[operation.method] = operation.endpoint
+    return [Route(path, _dispatch(ways), methods=[*ways]) for path, ways in by_path.items()]
+
+
+def _dispatch(ways: Mapping[str, Endpoint]) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        return await ways[method](request)
+
+    return endpoint
+
+
+def caller(request: Request) -> Principal:
+    """Who sent the request. Raises Unauthenticated."""
+    return services_of(request).auth.authenticate(bearer(request.headers.get("authorization")))
+
+
+async def read_body(request: Request, kind: type[Any], *, optional: bool = False) -> Any:
+    """The request's body as the struct `kind`; with `optional`, no body is an empty object.
+
+    Raises Malformed, NotJson, BadInput naming each wrong field, and TooLarge (from the
+    middleware that counts what is read)."""
+    raw = await request.body()
+    if optional and not raw:
+        raw = b"{}"
+    else:
+        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media != "application/json" and not (
+            media.startswith("application/") and media.endswith("+json")
+        ):
+            raise NotJson(
+                f"The body must be sent as application/json, not as {media or 'nothing in particular'}."
+            )
+    try:
+        return decode(raw, kind, WORDS)
+    except NotJsonText as error:
+        raise Malformed(f"The body is not JSON: {error}.") from None
+
+
+async def no_body(request: Request) -> None:
+    """For calls that take nothing: an empty body or `{}`."""
+    await read_body(request, Nothing, optional=True)
+
+
+def read_query(request: Request, kind: type[Any]) -> Any:
+    """The query string as the struct `kind`. Raises BadInput naming each wrong parameter."""
+    return decode_query(request.query_params.multi_items(), kind, WORDS)
+
+
+def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON response, which nobody may keep: it is for its caller alone."""
+    return Response(
+        msgspec.json.encode(value),
+        status,
+        {"Cache-Control": "no-store", **(headers or {})},
+        "application/json",
+    )
