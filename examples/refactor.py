@@ -36,6 +36,7 @@ def main() -> int:
     if any(options.new in names(text) for text in sources.values()):
         print(f"{options.new} is in use already: two things would become one", file=sys.stderr)
         return 1
+    out = options.out / f"{options.old}-{options.new}"
     found, patch = 0, []
     for number, (name, text) in enumerate(sources.items(), 1):
         print(f"::jobcast progress {number}/{len(sources)} Reading {name}", flush=True)
@@ -53,13 +54,13 @@ def main() -> int:
         diff = "".join(difflib.unified_diff(*lines, f"a/{name}", f"b/{name}"))
         print(diff, end="", flush=True)
         patch.append(diff)
-        target = options.out / "changed" / name
+        target = out / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(changed, "utf-8")
     if not found:
         print(f"nothing is called {options.old}", file=sys.stderr)
         return 1
-    written = options.out / f"{options.old}-{options.new}.patch"
+    written = options.out / f"{out.name}.patch"
     written.write_text("".join(patch), "utf-8")
     told = {"renamed": found, "files": len(patch), "patch": str(written)}
     print("::jobcast result", json.dumps(told), flush=True)

@@ -22,7 +22,7 @@ _COLLECTED = re.compile(
     r"(?:collecting \.\.\. )*collected (\d+) items?(?: / .*?(?:(\d+) selected)?)?"
 )
 _WORKERS = re.compile(r"(?:\d+ workers? |(?:gw\d+ )+)\[(\d+) items?\]")
-_VERDICT = re.compile(rf"(?P<test>\S.*::.+) (?P<word>{_WORDS})(?: \(.*\))?\s*{_POSITION}?")
+_VERDICT = re.compile(rf"(?P<test>\S.*) (?P<word>{_WORDS})(?: \(.*\))?\s*{_POSITION}?")
 _XDIST = re.compile(rf"\[gw\d+\] {_POSITION} (?P<word>{_WORDS}) (?P<test>.+)")
 _DOTS = re.compile(rf"(?:\S+\.\w+ )?(?P<dots>[.FEsxX]+)\s*{_POSITION}?")
 _SECTION = re.compile(r"={3,} (?P<title>[A-Za-z][^=]*?) ={3,}")
@@ -132,7 +132,7 @@ class PytestOutput:
             self._total = int(found[2] or found[1])
         elif found := _WORKERS.fullmatch(line):
             self._total = int(found[1])
-        elif found := _XDIST.fullmatch(line) or _VERDICT.fullmatch(line):
+        elif (found := _XDIST.fullmatch(line) or _VERDICT.fullmatch(line)) and "::" in line:
             self._take_verdict(found["word"], found["test"].strip())
             self._percent = int(found["percent"] or self._percent)
         elif found := _DOTS.fullmatch(line):

@@ -273,7 +273,7 @@ async def test_build(sample: Mapping[str, Task], tmp_path: Path) -> None:
     job = Job()
     first = await run(sample["build"], job)
     assert (first["version"], first["files"]) == ("1.4.0", 17)
-    assert (tmp_path / ".jobcast/build/shop-1.4.0.tar.gz").stat().st_size == first["bytes"]
+    assert (tmp_path / ".jobcast/work/build/shop-1.4.0.tar.gz").stat().st_size == first["bytes"]
     assert job.progressed[-1] == (19, 19, "Writing checksums")
     assert (await run(sample["build"]))["sha256"] == first["sha256"]
     assert (await run(sample["build"], format="zip"))["archive"].endswith("shop-1.4.0.zip")
@@ -288,7 +288,7 @@ async def test_a_build_that_does_not_compile(sample: Mapping[str, Task], tmp_pat
 async def test_deploy(
     sample: Mapping[str, Task], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server = tmp_path / ".jobcast/servers/staging"
+    server = tmp_path / ".jobcast/work/servers/staging"
     told = [await run(sample["deploy"], environment="staging") for _ in range(2)]
     assert os.readlink(server / "current") == f"releases/{told[1]['release']}"
     assert {path.name for path in (server / "releases").iterdir()} == {
@@ -306,7 +306,7 @@ async def test_refactor(sample: Mapping[str, Task], tmp_path: Path) -> None:
     source = (tmp_path / "examples/sample_project/shop/auth.py").read_text()
     told = await run(sample["refactor"], old="user_of", new="whose")
     assert (told["renamed"], told["files"]) == (5, 2)
-    changed = tmp_path / ".jobcast/refactor/changed/shop/auth.py"
+    changed = tmp_path / ".jobcast/work/refactor/user_of-whose/shop/auth.py"
     assert changed.read_text() == source.replace("user_of", "whose")
     assert (tmp_path / "examples/sample_project/shop/auth.py").read_text() == source
     with pytest.raises(CommandFailed, match="nothing is called nobody"):
@@ -319,7 +319,7 @@ async def test_refactor(sample: Mapping[str, Task], tmp_path: Path) -> None:
 async def test_report(sample: Mapping[str, Task], tmp_path: Path, form: str, suffix: str) -> None:
     told = await run(sample["report"], format=form)
     assert (told["modules"], told["test_functions"]) == (15, 46)
-    written = tmp_path / f".jobcast/reports/sample_project.{suffix}"
+    written = tmp_path / f".jobcast/work/reports/sample_project.{suffix}"
     assert "shop/auth.py" in written.read_text()
 
 
