@@ -80,8 +80,9 @@ class Snapshot(Struct):
 
 
 class History(NamedTuple):
-    """A session's lifecycle entries after a cursor. `exact` is False when the entry at the
-    cursor is no longer there, so that nothing can be said about what was missed."""
+    """A session's lifecycle entries after a cursor, the first of them: the last one is at `top`
+    unless there are more. `exact` is False when the entry at the cursor is no longer there, so
+    that nothing can be said about what was missed."""
 
     exact: bool
     entries: list[Publication]
@@ -298,8 +299,8 @@ class Store:
         return [bytes(found[0][0]) if found else ZERO for found in await pipe.execute()]
 
     async def history(self, session_id: str, after: bytes, limit: int = 2_000) -> History:
-        """The lifecycle entries after the cursor `after`, and whether the entry at it is still
-        there, nonce and all (for `0-0`: whether the first entry is)."""
+        """Up to `limit` lifecycle entries after the cursor `after`, and whether the entry at it is
+        still there, nonce and all (for `0-0`: whether the first entry is)."""
         pipe = self.redis.pipeline(transaction=True)
         stream = keys.events(session_id)
         if after == ZERO:
@@ -315,9 +316,7 @@ class Store:
         else:
             exact = bool(entries) and entries[0].cursor == after
             entries = entries[1:] if exact else []
-        if len(entries) > limit or (exact and entries and entries[-1].cursor != top):
-            exact = False
-        return History(exact, entries if exact else [], top)
+        return History(exact, entries[:limit] if exact else [], top)
 
     async def live_jobs(self, session_id: str) -> list[Job]:
         """A session's live jobs (at most 100, newest first), trimmed to list size."""
