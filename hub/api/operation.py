@@ -82,9 +82,8 @@ async def read_body(request: Request, kind: type[Any], *, optional: bool = False
         if media != "application/json" and not (
             media.startswith("application/") and media.endswith("+json")
         ):
-            raise NotJson(
-                f"The body must be sent as application/json, not as {media or 'nothing in particular'}."
-            )
+            sent = f", not as {media[:100]}" if media else ""
+            raise NotJson(f"The body must be sent as application/json{sent}.")
     try:
         return decode(raw, kind, WORDS)
     except NotJsonText as error:
