@@ -11,11 +11,16 @@ import logging
 import random
 import time
 from collections import Counter
+from importlib.metadata import version
 from typing import Final
 
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from hub.scripts import Scripts
+from hub.settings import Settings
 from hub.webhooks.deliveries import Deliveries, Delivery
+from hub.webhooks.guard import parse_networks
 from hub.webhooks.policy import judge
 from hub.webhooks.sender import TRY_SECONDS, Outcome, Sender
 from hub.webhooks.signing import credential_secret, derive_secret
@@ -161,6 +166,30 @@ class Deliverer:
             # One delivery that nobody foresaw must not stop all others, nor be tried for ever.
             log.exception("delivery %s could not be sent", delivery.id)
             return Outcome(None, f"{type(error).__name__} in the hub")
+
+
+async def deliver(
+    redis: Redis, scripts: Scripts, settings: Settings, draining: asyncio.Event
+) -> None:
+    """Runs a hub's deliverer until `draining` is set and its last tries are over, or until it
+    is cancelled. Raises SettingsError for a bad secret or `webhook_allow_nets`."""
+    hub_secret = settings.checked_secret()
+    sender = Sender(
+        allow_http=settings.webhook_allow_http,
+        allow_nets=parse_networks(settings.webhook_allow_nets),
+        connections=AT_ONCE,
+        user_agent=f"Jobcast/{version('jobcast')} (webhook)",
+    )
+    deliverer = Deliverer(Deliveries(redis, scripts), sender, hub_secret)
+
+    async def stop_when_draining() -> None:
+        await draining.wait()
+        deliverer.stop()
+
+    async with sender, asyncio.TaskGroup() as group:
+        watching = group.create_task(stop_when_draining())
+        await deliverer.run()
+        watching.cancel()
 
 
 class _Down:

@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -22,7 +23,7 @@ from hub.settings import Settings
 from hub.store import Store
 from hub.transitions import Transitions
 from hub.webhooks.deliveries import Deliveries
-from hub.webhooks.delivery import Deliverer
+from hub.webhooks.delivery import Deliverer, deliver
 from hub.webhooks.guard import parse_networks
 from hub.webhooks.policy import TRIES, Verdict
 from hub.webhooks.sender import Outcome, Sender
@@ -311,6 +312,27 @@ async def test_a_stopped_deliverer_finishes_what_is_in_flight(
     assert deliverer.in_flight == 0
     assert len(receiver.requests) == 1
     assert (await states(redis))["done"] == 1
+
+
+async def test_a_hub_delivers_until_it_drains(
+    redis: Redis,
+    scripts: Scripts,
+    settings: Settings,
+    store: Store,
+    transitions: Transitions,
+    hooks: WebhookStore,
+) -> None:
+    allowing = replace(settings, webhook_allow_http=True, webhook_allow_nets="127.0.0.1")
+    draining = asyncio.Event()
+    async with serving(None, OK) as receiver, asyncio.timeout(20):
+        await hooks.put(url=receiver.url, types=ENDINGS, session_id="s1", owner="o")
+        running = asyncio.create_task(deliver(redis, scripts, allowing, draining))
+        await ended_job(store, transitions, "s1")
+        await receiver.got(1)
+        draining.set()
+        await running
+    assert await states(redis) == {"done": 1}
+    assert receiver.requests[0].headers["user-agent"].startswith("Jobcast/")
 
 
 async def test_a_failing_endpoint_is_tried_with_the_same_id_and_then_dead(
