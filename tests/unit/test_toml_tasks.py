@@ -266,8 +266,14 @@ def test_the_sample_file() -> None:
     assert takes_selector(tests, "tests/test_auth.py::test_login_timeout")
     assert not takes_selector(tests, "../../tests")
     assert not takes_selector(tests, "--pdb")
+
+
+def test_whoever_allows_a_shell_command_has_seen_all_of_it() -> None:
     shell = load_toml(ROOT / "jobcast.toml", allow=["shell"])["shell"]
-    assert shell.confirm
+    assert shell.confirm == "Run this command: {command}"
+    assert shell.decode_params(json.dumps({"command": "ls -l | wc"}).encode())
+    for hidden in ("ls\nrm x", "ls \u202e x", "x" * 121, ""):
+        assert errors_of(shell, command=hidden)
 
 
 def takes_selector(task: Task, selector: str) -> bool:
