@@ -20,6 +20,7 @@ from typing import Any
 
 from worker import minder, proctree
 from worker.clock import boottime
+from worker.forks import STEPS, Command
 
 MAX_MESSAGE = 4 * 1024 * 1024
 MAX_COMMANDS = 1024
@@ -39,39 +40,34 @@ class _Job:
 
 
 class _Command:
-    def __init__(self, number: int, job: str, what: str, pid: int, sock: socket.socket) -> None:
+    def __init__(self, number: int, job: str, what: str, handle: minder.Handle) -> None:
         self.number = number
         self.job = job
         self.what = what
-        self.pid = pid
-        self.sock = sock
-        self.reports = b""
+        self.handle = handle
         self.started = False
         self.failed = False
         self.exited = False
         self.dead = False
         self.overdue = math.inf
 
-    def order(self, what: bytes, seconds: float) -> None:
-        # A minder that is stopped would not hear; one that still does not will be `overdue`.
-        with contextlib.suppress(OSError):
-            os.kill(self.pid, signal.SIGCONT)
-            self.sock.send(minder.ORDER.pack(what, seconds))
-
 
 class Custody:
     """The jobs of the worker at the other end of `sock`.
 
     `watch(fd, callback, events)` has the warden call back when `fd` is ready; None: no more.
+    `purge()` makes one pass over the worker's own children, and is true while it finds any.
     """
 
-    def __init__(self, sock: socket.socket, watch: Watch, *, tree: bool) -> None:
+    def __init__(
+        self, sock: socket.socket, watch: Watch, purge: Callable[[], bool], *, tree: bool
+    ) -> None:
         sock.setblocking(False)
-        self.worker: int | None = None
         self.ready = False
         self.closed = False
         self._sock = sock
         self._watch = watch
+        self._purge = purge
         self._tree = tree
         self._jobs: dict[str, _Job] = {}
         self._commands: dict[int, _Command] = {}
@@ -86,7 +82,7 @@ class Custody:
 
     @property
     def empty(self) -> bool:
-        """Nothing that the worker started through the warden, or left to it, is alive."""
+        """Nothing that was started for the worker's jobs is alive."""
         return not self._commands and not self._sweeping and not self._purging
 
     def abandon(self) -> None:
@@ -99,8 +95,6 @@ class Custody:
                 os.close(self._fds.popleft())
         for command in self._commands.values():
             self._stop(command, 0)
-        # Its other children have come to the warden.
-        self._sweep()
 
     def hear(self) -> None:
         """Read what the worker says. Closed, or broken, is abandoned."""
@@ -121,12 +115,12 @@ class Custody:
 
     def reaped(self, pid: int, status: int) -> bool:
         """A child of the warden has ended; false when it was no minder of ours."""
-        command = next((c for c in self._commands.values() if c.pid == pid), None)
+        command = next((c for c in self._commands.values() if c.handle.pid == pid), None)
         if command is None:
             return False
         self._hear_minder(command)
-        self._watch(command.sock.fileno(), None, 0)
-        command.sock.close()
+        self._watch(command.handle.fileno(), None, 0)
+        command.handle.close()
         command.dead = True
         if status == 0:
             self._gone(command)
@@ -137,10 +131,10 @@ class Custody:
             self._refuse(command.number, command.what, 0, "its minder was killed")
         elif not command.exited:
             self._answer(op="exited", id=command.number, code=-signal.SIGKILL)
-        self._sweep()
+        self.sweep()
         return True
 
-    def step(self, minders_and_worker: set[int]) -> tuple[float, float | None]:
+    def step(self, minders: set[int]) -> tuple[float, float | None]:
         """Do what is due. Return when to be called again at the latest: (boottime, seconds)."""
         now = boottime()
         for job in self._jobs.values():
@@ -149,33 +143,32 @@ class Custody:
                 for number in job.commands:
                     self._commands[number].overdue = now + _PATIENCE
                 # Not even ending: the worker is frozen or stuck, so its own children are nobody's.
-                self._purging = self._purging or (not job.ending and self.worker is not None)
+                self._purging = self._purging or not job.ending
         for command in self._commands.values():
             if now >= command.overdue:
                 command.overdue = now + _PATIENCE
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(command.pid, signal.SIGKILL)
-        pause = self._clean(minders_and_worker)
+                    os.kill(command.handle.pid, signal.SIGKILL)
+        pause = self._clean(minders)
         times = [job.deadline for job in self._jobs.values() if not job.expired]
         return min([*times, *(c.overdue for c in self._commands.values())], default=math.inf), pause
 
     def minders(self) -> set[int]:
         """The pids of the living minders."""
-        return {command.pid for command in self._commands.values() if not command.dead}
+        return {command.handle.pid for command in self._commands.values() if not command.dead}
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """A minder was killed, so what it minded has come to the warden: kill that."""
         self._sweeping, self._pause = self._tree, _SWEEP_FIRST
         if not self._tree:
             self._swept()
 
     def _clean(self, spare: set[int]) -> float | None:
-        """One pass over strays and, when purging, the worker's own children."""
+        """One pass over what has to go; return when the next is due, in seconds."""
         if not self._sweeping and not self._purging:
             return None
         if self._purging:
-            self._purging = bool(
-                self._tree and self.worker and proctree.signal_tree(self.worker, signal.SIGKILL)
-            )
+            self._purging = self._purge()
         if self._sweeping:
             self._sweeping = bool(proctree.kill_tree(os.getpid(), spare))
             if not self._sweeping:
@@ -214,7 +207,7 @@ class Custody:
         job.deadline = math.inf if at is None else at
         job.expired = False
         for number in job.commands:
-            self._commands[number].order(minder.VALID, job.deadline)
+            self._commands[number].handle.order(minder.VALID, job.deadline)
 
     def _start(self, message: dict[str, Any], fds: list[int]) -> None:
         number, where = message["id"], message["cwd"]
@@ -228,22 +221,22 @@ class Custody:
         if refusal is not None:
             self._refuse(number, what, 0, refusal)
             return
-        command = minder.Command(message["argv"], message["env"], message["cwd"], fds)
+        command = Command(message["argv"], message["env"], message["cwd"], fds)
         try:
-            pid, sock = minder.spawn(command, tree=self._tree)
+            handle = minder.spawn(command, tree=self._tree)
         except OSError as error:
             self._refuse(number, what, error.errno or 0, error.strerror or "cannot fork")
             return
-        child = self._commands[number] = _Command(number, message["job"], what, pid, sock)
+        child = self._commands[number] = _Command(number, message["job"], what, handle)
         job.commands.add(number)
         if job.deadline != math.inf:
-            child.order(minder.VALID, job.deadline)
-        self._watch(sock.fileno(), lambda: self._hear_minder(child), select.POLLIN)
+            handle.order(minder.VALID, job.deadline)
+        self._watch(handle.fileno(), lambda: self._hear_minder(child), select.POLLIN)
 
     def _stop(self, command: _Command, grace: float) -> None:
         command.overdue = min(command.overdue, boottime() + grace + _PATIENCE)
         if not command.dead:
-            command.order(minder.STOP, grace)
+            command.handle.order(minder.STOP, grace)
 
     def _end(self, job_id: str, grace: float) -> None:
         job = self._jobs.get(job_id)
@@ -269,27 +262,20 @@ class Custody:
             self._answer(op="ended", job=job_id)
 
     def _hear_minder(self, command: _Command) -> None:
-        try:
-            data = command.sock.recv(4096)
-        except OSError:
-            data = b""
-        if not data:
-            # Its end is told by `reaped`; an end of file must not wake us until then.
-            self._watch(command.sock.fileno(), None, 0)
-        command.reports += data
-        whole = len(command.reports) - len(command.reports) % minder.REPORT.size
-        for what, a, b in minder.REPORT.iter_unpack(command.reports[:whole]):
+        fd = command.handle.fileno()
+        for what, a, b in command.handle.reports():
             if what == minder.STARTED:
                 command.started = True
                 self._answer(op="started", id=command.number, pid=a)
             elif what == minder.FAILED:
                 command.failed = command.started = True
                 why = os.strerror(a) if a else "bad arguments"
-                self._refuse(command.number, command.what, a, f"{minder.STEPS[b]}{why}")
+                self._refuse(command.number, command.what, a, f"{STEPS[b]}{why}")
             elif not command.failed:
                 command.exited = True
                 self._answer(op="exited", id=command.number, code=a)
-        command.reports = command.reports[whole:]
+        if command.handle.fileno() < 0:
+            self._watch(fd, None, 0)
 
     def _refuse(self, number: int, what: str, errno: int, why: str) -> None:
         self._answer(op="failed", id=number, errno=errno, message=f"cannot start {what}: {why}")

@@ -5,17 +5,18 @@ subreaper, it is the parent of whatever the command leaves behind, and it exits 
 child left: *its own end is the proof that nothing of the command is alive*. It kills the tree when
 told to, at the job's deadline by its own clock, and when the warden is gone (end of file).
 
-Between the two go fixed records: `ORDER` (what, seconds) to it, `REPORT` (what, a, b) from it.
+Between the two go fixed records: `ORDER` (what, value) to it, `REPORT` (what, a, b) from it.
 
 | order | means |
 |---|---|
 | `VALID` at | kill everything at `at` (boottime; infinity: no deadline) |
 | `STOP` grace | TERM to everything now, KILL after `grace` seconds (0: now) |
+| `SIGNAL` number | a signal to the command alone |
 
 | report | means |
 |---|---|
 | `STARTED` pid | the command runs |
-| `FAILED` errno, step | it could not be started; `STEPS` has words for the step |
+| `FAILED` errno, step | it could not be started; `forks.STEPS` has words for the step |
 | `EXITED` code | the command's exit status, negative for a signal |
 """
 
@@ -30,17 +31,16 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from worker import proctree
 from worker.clock import Alarm, boottime
+from worker.forks import Command, ExecFailed, become, close_all, fork, reset_signals
 
 ORDER = struct.Struct("!cd")
-VALID, STOP = b"V", b"S"
+VALID, STOP, SIGNAL = b"V", b"S", b"K"
 REPORT = struct.Struct("!cii")
 STARTED, FAILED, EXITED = b"+", b"!", b"x"
-STEPS = ("", "cannot enter the directory: ", "")
 
 _FAILURE = struct.Struct("!ii")
 _KILL_EVERY = 0.02
@@ -49,51 +49,47 @@ _LOOK_EVERY = 0.5
 _COMPLAIN_AFTER = 5.0
 
 
-class Command(NamedTuple):
-    """What to run: argv, the whole environment, the directory, fds for the standard three."""
+class Handle:
+    """The warden's hold on a minder."""
 
-    argv: Sequence[str]
-    env: Mapping[str, str]
-    cwd: str | None
-    stdio: Sequence[int]
+    def __init__(self, pid: int, sock: socket.socket) -> None:
+        self.pid = pid
+        self._sock = sock
+        self._reports = b""
 
+    def fileno(self) -> int:
+        """The descriptor on which reports come; -1 after their end."""
+        return self._sock.fileno()
 
-def fork() -> int:
-    """os.fork with signals held off: the child must call `reset_signals`, which lets them through.
+    def order(self, what: bytes, value: float) -> None:
+        """Send an order. One that has ended, or hears nothing, is no error."""
+        with contextlib.suppress(OSError):
+            # One that is stopped would not hear.
+            os.kill(self.pid, signal.SIGCONT)
+            self._sock.send(ORDER.pack(what, value))
 
-    Until then a signal to the child would be noted in the wake-up socket that it shares with us.
-    """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    pid = -1
-    try:
-        pid = os.fork()
-    finally:
-        if pid != 0:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    return pid
+    def reports(self) -> list[tuple[bytes, int, int]]:
+        """The reports that have come. At their end it closes itself."""
+        try:
+            data = self._sock.recv(4096)
+        except BlockingIOError:
+            return []
+        except OSError:
+            data = b""
+        if not data:
+            self._sock.close()
+        self._reports += data
+        whole = len(self._reports) - len(self._reports) % REPORT.size
+        reports, self._reports = self._reports[:whole], self._reports[whole:]
+        return list(REPORT.iter_unpack(reports))
 
-
-def reset_signals() -> None:
-    """Give a child of ours the signal handling of a fresh process."""
-    signal.set_wakeup_fd(-1)
-    for sig in signal.valid_signals():
-        # KILL and STOP refuse, and so do those that libc keeps for itself.
-        with contextlib.suppress(OSError, ValueError):
-            signal.signal(sig, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def close_all(keep: Collection[int]) -> None:
-    """Close every descriptor but those: what leaks into a command keeps pipes open for ever."""
-    where = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
-    for name in os.listdir(where):
-        if int(name) not in keep:
-            with contextlib.suppress(OSError):
-                os.close(int(name))
+    def close(self) -> None:
+        """Let go of it: a minder that still runs kills its tree. Idempotent."""
+        self._sock.close()
 
 
-def spawn(command: Command, *, tree: bool) -> tuple[int, socket.socket]:
-    """Fork a minder for `command`; return its pid and the socket to it. Raises OSError."""
+def spawn(command: Command, *, tree: bool) -> Handle:
+    """Fork a minder for `command`, whose descriptors stay the caller's to close. Raises OSError."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     parent = os.getpid()
@@ -106,7 +102,7 @@ def spawn(command: Command, *, tree: bool) -> tuple[int, socket.socket]:
     if pid == 0:
         _be_minder(parent, theirs, command, tree)
     theirs.close()
-    return pid, ours
+    return Handle(pid, ours)
 
 
 def _be_minder(parent: int, sock: socket.socket, command: Command, tree: bool) -> NoReturn:
@@ -121,7 +117,7 @@ def _be_minder(parent: int, sock: socket.socket, command: Command, tree: bool) -
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null, 1)
-        close_all({0, 1, 2, sock.fileno(), *command.stdio})
+        close_all({0, 1, 2, sock.fileno(), *command.stdio, *command.passed})
         if tree:
             proctree.become_subreaper()
             proctree.set_name("jobcast-minder")
@@ -189,13 +185,10 @@ class Minder:
         except OSError as error:
             self._report(FAILED, error.errno or 0, 0)
             self._exited = True
-            for fd in (reader, writer, *command.stdio):
-                os.close(fd)
             return
         if pid == 0:
             _exec(minder, command, writer, self._tree)
-        os.close(writer)
-        for fd in set(command.stdio):
+        for fd in {writer, *command.stdio, *command.passed}:
             os.close(fd)
         self._pid, self._starting = pid, reader
 
@@ -222,13 +215,16 @@ class Minder:
             return False
         self._orders += data
         whole = len(self._orders) - len(self._orders) % ORDER.size
-        for what, seconds in ORDER.iter_unpack(self._orders[:whole]):
-            if what == VALID:
-                self._valid_until = seconds
-                continue
-            if seconds > 0:
-                self._terminate()
-            self._kill_at = min(self._kill_at, boottime() + seconds)
+        for what, value in ORDER.iter_unpack(self._orders[:whole]):
+            match what:
+                case b"V":
+                    self._valid_until = value
+                case b"S":
+                    if value > 0:
+                        self._terminate()
+                    self._kill_at = min(self._kill_at, boottime() + value)
+                case b"K" if self._pid and not self._exited:
+                    os.kill(self._pid, int(value))
         self._orders = self._orders[whole:]
         return True
 
@@ -313,23 +309,14 @@ class Minder:
 
 def _exec(minder: int, command: Command, failures: int, tree: bool) -> NoReturn:
     """In the command's process: become the command, or write the reason why not to `failures`."""
-    step = 0
     try:
         os.setsid()
         if tree:
             proctree.die_with_parent(minder, signal.SIGKILL)
         reset_signals()
-        for target, fd in enumerate(command.stdio):
-            os.dup2(fd, target)
-        close_all({0, 1, 2, failures})
-        if command.cwd is not None:
-            step = 1
-            os.chdir(command.cwd)
-        step = 2
-        os.execvpe(command.argv[0], list(command.argv), dict(command.env))
-    except OSError as error:
-        os.write(failures, _FAILURE.pack(error.errno or 0, step))
-    except BaseException:  # noqa: BLE001 - nothing may unwind into the minder's frames
-        os.write(failures, _FAILURE.pack(0, step))
+        become(command, keep=failures)
+    except ExecFailed as error:
+        os.write(failures, _FAILURE.pack(error.errno, error.step))
     finally:
+        # Nothing may unwind into the minder's frames.
         os._exit(127)

@@ -3,10 +3,12 @@
     python -m worker.warden -- WORKER ARGV…
 
 It starts the worker, forwards SIGTERM and SIGINT to it, and starts a fresh one when it dies. On
-Linux it is a subreaper, and so are the minders, one per command, which it forks (see
-`worker.minder`): what a command leaves behind is known to be its job's, and is killed when the job
-is over, when the job's deadline passes, and when the worker dies, however it dies. It needs nothing
-from the worker for that: one that was stopped, blocked or killed makes no difference.
+Linux it is a subreaper, and so are its minders (see `worker.minder`), forks of it: one for each
+command, and one for the worker itself. So what a command leaves behind is known to be its job's,
+and is killed when the job is over, when the job's deadline passes, and when the worker dies,
+however it dies. It needs nothing from the worker for that: one that was stopped, blocked or killed makes no
+difference. The minders need nothing from the warden: when it dies, they kill what they mind, the
+worker too.
 
 What it cannot cover: processes that others start on a job's behalf (systemd-run, docker, at), those
 of another user (sudo: they are waited for, but cannot be killed), and a command that kills the
@@ -38,7 +40,6 @@ by then, it is frozen or stuck, so all children of the worker process are killed
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import math
 import os
@@ -52,7 +53,8 @@ from typing import NoReturn
 from worker import proctree
 from worker.clock import Alarm, boottime
 from worker.custody import Custody
-from worker.minder import close_all, fork, reset_signals
+from worker.forks import STEPS, Command
+from worker.minder import EXITED, FAILED, SIGNAL, STARTED, STOP, Handle, spawn
 
 FD_VARIABLE = "JOBCAST_WARDEN_FD"
 
@@ -103,8 +105,9 @@ class Warden:
             self._watch(self._alarm.fd, lambda: self._alarm.set(None), select.POLLIN)
         self._wake, self._wake_writer = socket.socketpair()
         self._custody: Custody | None = None
-        self._worker: int | None = None
-        self._status = 0
+        self._worker: Handle | None = None
+        self._worker_pid = 0
+        self._code: int | None = None
         self._stops = 0
         self._listen_to_signals()
         # What is there now is shared with all minders; the collector would only unshare it.
@@ -116,11 +119,11 @@ class Warden:
         while True:
             born = boottime()
             custody = self._start_worker(argv)
-            while self._worker is not None:
+            while self._code is None:
                 self._turn()
-            code = os.waitstatus_to_exitcode(self._status)
+            code, asked = self._code, self._stops > 0
             self._clear(custody)
-            if self._stops:
+            if asked:
                 return code if code >= 0 else 128 - code
             if code == 0 or (code > 0 and not custody.ready):
                 return code
@@ -137,7 +140,7 @@ class Warden:
 
     def serve(self, sock: socket.socket) -> int:
         """Keep the jobs of whoever is at the other end, until it closes."""
-        custody = self._custody = Custody(sock, self._watch, tree=self._tree)
+        custody = self._custody = Custody(sock, self._watch, lambda: False, tree=self._tree)
         while not custody.closed and not self._stops:
             self._turn()
         self._clear(custody)
@@ -146,42 +149,57 @@ class Warden:
     def _clear(self, custody: Custody) -> None:
         custody.abandon()
         end = boottime() + _CLEAN_UP
-        while not custody.empty and boottime() < end:
+        while (self._worker is not None or not custody.empty) and boottime() < end:
             self._turn(end - boottime())
 
     def _start_worker(self, argv: Sequence[str]) -> Custody:
+        """Start it under a minder of its own, so that its own children are known to be its own.
+
+        That also puts it in a session of its own: Ctrl-C reaches it once, through the warden.
+        """
         ours, theirs = socket.socketpair()
-        warden = os.getpid()
-        pid = fork()
-        if pid == 0:
-            try:
-                # Away from the terminal's group: Ctrl-C reaches it once, through the warden.
-                os.setpgid(0, 0)
-                reset_signals()
-                if self._tree:
-                    # It must not outlive us, for nobody would kill its commands any more.
-                    proctree.die_with_parent(warden, signal.SIGKILL)
-                null = os.open(os.devnull, os.O_RDONLY)
-                os.dup2(null, 0)
-                close_all({0, 1, 2, theirs.fileno()})
-                os.set_inheritable(theirs.fileno(), True)
-                os.execvpe(argv[0], list(argv), {**os.environ, FD_VARIABLE: str(theirs.fileno())})
-            except OSError as error:
-                _say(f"cannot start {argv[0]!r}: {error.strerror}")
-            finally:
-                os._exit(127)
+        env = {**os.environ, FD_VARIABLE: str(theirs.fileno())}
+        stdio = os.open(os.devnull, os.O_RDONLY), os.dup(1), os.dup(2)
+        command = Command(argv, env, None, stdio, passed=(theirs.fileno(),))
+        self._code, self._worker_pid = None, 0
+        self._worker = spawn(command, tree=self._tree)
+        self._watch(self._worker.fileno(), self._hear_worker, select.POLLIN)
+        for fd in stdio:
+            os.close(fd)
         theirs.close()
-        self._worker = pid
-        self._custody = Custody(ours, self._watch, tree=self._tree)
-        self._custody.worker = pid
+        self._custody = Custody(ours, self._watch, self._purge, tree=self._tree)
         return self._custody
+
+    def _hear_worker(self) -> None:
+        """Hear from the worker's minder how it does."""
+        if self._worker is None:
+            return
+        fd = self._worker.fileno()
+        for what, a, b in self._worker.reports():
+            if what == STARTED:
+                self._worker_pid = a
+            elif self._code is None:
+                self._code = a if what == EXITED else 127
+                if what == FAILED:
+                    _say(f"cannot start the worker: {STEPS[b]}{os.strerror(a)}")
+                # What it leaves behind has no job any more.
+                self._worker.order(STOP, 0)
+        if self._worker.fileno() < 0:
+            self._watch(fd, None, 0)
+
+    def _purge(self) -> bool:
+        if self._worker is None or not self._tree:
+            return False
+        kill, worker = signal.SIGKILL, self._worker_pid
+        orphans = proctree.signal_tree(self._worker.pid, kill, spare={worker})
+        return bool(orphans or (worker and proctree.signal_tree(worker, kill)))
 
     def _turn(self, limit: float | None = None) -> None:
         """Wait for something to happen, at most `limit` seconds, and do it."""
         at, pauses = math.inf, [] if limit is None else [limit]
         if self._custody is not None:
-            spare = self._custody.minders() | ({self._worker} if self._worker else set())
-            at, pause = self._custody.step(spare)
+            minders = self._custody.minders() | ({self._worker.pid} if self._worker else set())
+            at, pause = self._custody.step(minders)
             pauses += [] if pause is None else [pause]
         self._alarm.set(None if at == math.inf else at)
         timeout = self._alarm.timeout()
@@ -218,8 +236,7 @@ class Warden:
         self._stops += 1
         if self._worker is not None:
             # The first asks it to finish, the second to let go, a third means it.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._worker, sig if self._stops < 3 else signal.SIGKILL)
+            self._worker.order(SIGNAL, sig if self._stops < 3 else signal.SIGKILL)
 
     def _reap(self) -> None:
         while True:
@@ -229,10 +246,21 @@ class Warden:
                 return
             if pid == 0:
                 return
-            if pid == self._worker:
-                self._worker, self._status = None, status
+            if self._worker is not None and pid == self._worker.pid:
+                self._worker_gone(status)
             elif self._custody is not None:
                 self._custody.reaped(pid, status)
+
+    def _worker_gone(self, status: int) -> None:
+        assert self._worker is not None
+        self._hear_worker()
+        self._watch(self._worker.fileno(), None, 0)
+        self._worker.close()
+        self._worker = None
+        if self._code is None:
+            self._code = -signal.SIGKILL
+        if status != 0 and self._custody is not None:
+            self._custody.sweep()
 
 
 def _say(text: str) -> None:
