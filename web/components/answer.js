@@ -15,6 +15,10 @@ export class Answer extends HTMLElement {
    */
   update(input, answer, allowed) {
     this.hidden = !input;
+    if (!input) {
+      this.replaceChildren();
+      this.#shown = null;
+    }
     if (!input || input.id === this.#shown) return;
     this.#shown = input.id;
     const confirm = input.kind === "confirm";

@@ -104,8 +104,8 @@ export class Chat extends HTMLElement {
     const cards = [...this.list.querySelectorAll("jc-job")];
     if (!cards.length) return;
     const at = cards.indexOf(document.activeElement?.closest("jc-job"));
-    const to = at < 0 ? (direction > 0 ? 0 : cards.length - 1) : at + direction;
-    const card = cards[Math.max(0, Math.min(cards.length - 1, at < 0 && direction > 0 ? cards.length - 1 : to))];
+    // From nowhere both directions begin at the newest: that is what is in view.
+    const card = cards[at < 0 ? cards.length - 1 : Math.max(0, Math.min(cards.length - 1, at + direction))];
     card.focus({ preventScroll: true });
     card.scrollIntoView({ block: "nearest" });
   }

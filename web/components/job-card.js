@@ -82,11 +82,14 @@ export class JobCard extends HTMLElement {
     setText(this.title_, job.title || label(job.task));
     setText(this.word, statusWord(job));
     setText(this.task, job.task);
-    this.attempt.hidden = !(job.attempt > 1);
-    setText(this.attempt, `attempt ${job.attempt} of ${Math.max(job.attempt, job.max_attempts ?? 0)}`);
+    const again = job.attempt > 1;
+    this.attempt.hidden = !again;
+    setText(this.attempt, again ? `attempt ${job.attempt} of ${Math.max(job.attempt, job.max_attempts ?? 0)}` : "");
     this.#buttons();
     this.#progress();
-    this.answer.update(actions(job).answer ? job.input : null,
+    const asks = actions(job).answer;
+    if (!asks && this.answer.contains(document.activeElement)) this.focus({ preventScroll: true });
+    this.answer.update(asks ? job.input : null,
       (value) => context.input(job.id, job.input.id, value),
       context.may(job.input?.kind === "confirm" ? "approve" : "input"));
     this.#error();

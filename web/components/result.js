@@ -54,7 +54,7 @@ export function factsView(value) {
 function figure(key, value) {
   const tone = value > 0 && BAD.test(key) ? "bad" : value > 0 && GOOD.test(key) ? "good" : null;
   const seconds = /(duration|seconds|elapsed)(_s)?$/i.test(key);
-  const shown = seconds ? duration(value, true) : number(Math.round(value * 1e6) / 1e6);
+  const shown = seconds ? (value < 60 ? `${number(Math.round(value * 10) / 10)}s` : duration(value, true)) : number(Math.round(value * 1e6) / 1e6);
   return h("div.figure", { dataset: tone ? { tone } : {} }, h("dt", {}, label(key.replace(/_s(econds)?$/, ""))), h("dd", {}, shown));
 }
 
