@@ -117,7 +117,7 @@ class Registry:
         principal.require("admin")
         webhook = await self._store.get(webhook_id) if _ID.fullmatch(webhook_id) else None
         if webhook is None or not _may_see(principal, webhook):
-            raise NotFound(f"There is no webhook {webhook_id}.")
+            raise NotFound(f"There is no webhook {webhook_id[:64]}.")
         return self._owned(principal, webhook)
 
     async def delete(self, principal: Principal, webhook_id: str) -> None:

@@ -110,6 +110,14 @@ class WebhookStore:
         """Forgets a webhook and what waits for it. False when there was none."""
         return bool(await self._scripts.run(self._redis, "webhook_delete", webhook_id))
 
+    async def forget_session(self, session_id: str) -> int:
+        """Deletes a session's webhooks, so that whoever uses its id next is not overheard.
+        Returns how many there were."""
+        ids = await self._redis.zrange(keys.webhooks_of(session_id), 0, -1)
+        for webhook_id in ids:
+            await self.delete(text(webhook_id))
+        return len(ids)
+
     async def page(
         self,
         *,

@@ -185,6 +185,16 @@ async def test_hooked_is_the_union_of_what_is_wanted(redis: Redis, hooks: Webhoo
     assert not await hooks.delete(every.id)
 
 
+async def test_a_forgotten_session_leaves_no_webhook(redis: Redis, hooks: WebhookStore) -> None:
+    for session in ("s1", "s1", "s2"):
+        await hooks.put(url="https://a.example/", types=["a"], session_id=session, owner="o")
+    assert await hooks.forget_session("s1") == 2
+    assert [webhook.session_id for webhook in (await hooks.page()).webhooks] == ["s2"]
+    client: Any = redis
+    assert await client.hkeys(keys.HOOKED) == [b"s2"]
+    assert await hooks.forget_session("s1") == 0
+
+
 async def test_a_repeated_put_is_one_webhook(hooks: WebhookStore) -> None:
     once = await hooks.put(url="https://a.example/", types=["a"], owner="o", webhook_id="wh_1")
     again = await hooks.put(url="https://b.example/", types=["b"], owner="o", webhook_id="wh_1")

@@ -1,0 +1,121 @@
+"""Webhooks: register, list, look, delete; and the secret of one-offs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hub.api.operation import Operation, answer, caller, read_body, read_query
+from hub.fields import Limit, SessionId
+from hub.services import services_of
+from hub.webhooks.registry import OwnedWebhook, Registry, Secret, WebhookRequest
+from hub.webhooks.store import WebhookPage, WebhookStore
+
+WebhookId = Annotated[str, Meta(description="The id of a webhook.", examples=["wh_0f3c…"])]
+
+
+class WebhooksQuery(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Which webhooks: those of a session, or all that the caller may see."""
+
+    session_id: SessionId | None = None
+    limit: Limit = 50
+    cursor: Annotated[str, Meta(max_length=200)] | None = None
+
+
+def _registry(request: Request) -> Registry:
+    services = services_of(request)
+    return Registry(WebhookStore(services.redis, services.scripts), services.settings)
+
+
+async def _create(request: Request) -> Response:
+    principal = caller(request)
+    wanted: WebhookRequest = await read_body(request, WebhookRequest)
+    webhook = await _registry(request).register(principal, wanted)
+    return answer(webhook, 201, {"Location": f"/webhooks/{webhook.id}"})
+
+
+async def _list(request: Request) -> Response:
+    principal = caller(request)
+    query: WebhooksQuery = read_query(request, WebhooksQuery)
+    page = await _registry(request).page(
+        principal, session_id=query.session_id, limit=query.limit, cursor=query.cursor
+    )
+    return answer(page)
+
+
+async def _get(request: Request) -> Response:
+    principal = caller(request)
+    return answer(await _registry(request).get(principal, request.path_params["webhook_id"]))
+
+
+async def _delete(request: Request) -> Response:
+    principal = caller(request)
+    await _registry(request).delete(principal, request.path_params["webhook_id"])
+    return Response(status_code=204)
+
+
+async def _secret(request: Request) -> Response:
+    return answer(_registry(request).secret(caller(request)))
+
+
+_ONE: Final = {"webhook_id": WebhookId}
+
+OPERATIONS: Final = (
+    Operation(
+        method="POST",
+        path="/webhooks",
+        endpoint=_create,
+        name="createWebhook",
+        tag="webhooks",
+        summary="Registers a webhook of a session (scope admin) or of all (API keys).",
+        body=WebhookRequest,
+        answers={201: OwnedWebhook},
+        errors=(400, 409, 413, 415, 422),
+    ),
+    Operation(
+        method="GET",
+        path="/webhooks",
+        endpoint=_list,
+        name="listWebhooks",
+        tag="webhooks",
+        summary="Webhooks, newest first, without their secrets.",
+        query=WebhooksQuery,
+        answers={200: WebhookPage},
+        errors=(422,),
+    ),
+    # Stands before /webhooks/{webhook_id}, which would take it for an id.
+    Operation(
+        method="GET",
+        path="/webhooks/secret",
+        endpoint=_secret,
+        name="getOneOffSecret",
+        tag="webhooks",
+        summary="The secret that signs the webhook_url of jobs that this API key queued.",
+        answers={200: Secret},
+    ),
+    Operation(
+        method="GET",
+        path="/webhooks/{webhook_id}",
+        endpoint=_get,
+        name="getWebhook",
+        tag="webhooks",
+        summary="A webhook; with its secret for the credential that registered it.",
+        path_types=_ONE,
+        answers={200: OwnedWebhook},
+        errors=(404,),
+    ),
+    Operation(
+        method="DELETE",
+        path="/webhooks/{webhook_id}",
+        endpoint=_delete,
+        name="deleteWebhook",
+        tag="webhooks",
+        summary="Forgets a webhook and what waits for it.",
+        path_types=_ONE,
+        answers={204: None},
+        errors=(404,),
+    ),
+)
