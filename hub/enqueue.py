@@ -55,8 +55,10 @@ class Enqueuer:
         may_call_back: bool = False,
         origin: str | None = None,
         parent_id: str | None = None,
+        job_id: str | None = None,
     ) -> Enqueued:
-        """Queues a job, or finds the one that its live `key` or its idempotency key names.
+        """Queues a job, or finds the one that its live `key` or its idempotency key names, or
+        that has this `job_id`.
 
         `credential` is whose job it is: idempotency keys of two credentials, or of one in two
         sessions, never meet. `may_call_back` allows `webhook_url`. Raises BadInput with a pointer
@@ -98,7 +100,7 @@ class Enqueuer:
                 self._apply(request, announced, new, errors)
         if errors:
             raise BadInput(errors)
-        done = await self._store.enqueue(new)
+        done = await self._store.enqueue(new, job_id)
         if not done.created and idempotency_key is not None:
             _check_same(new, done.job)
         return done
