@@ -1,0 +1,32 @@
+"""Close codes of WebSockets, which `error` and `goodbye` frames carry too (DESIGN §4)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: The hub goes away; come back after `reconnect_after`.
+GOING_AWAY: Final = 1001
+# 4000–4099: come back and resume.
+TOO_SLOW: Final = 4008
+RESYNC: Final = 4009
+TOO_MANY: Final = 4010
+# 4400–4499: do not come back before the cause is mended.
+BAD_MESSAGE: Final = 4400
+UNAUTHENTICATED: Final = 4401
+FORBIDDEN: Final = 4403
+DELETED: Final = 4410
+
+
+def of_status(status: int) -> int:
+    """The code of an `error` frame that answers a command which HTTP would refuse with `status`:
+    come back for what passes, do not for what stays wrong."""
+    if status == 429:
+        return TOO_MANY
+    if status >= 500:
+        return RESYNC
+    return 4000 + status
+
+
+def comes_back(code: int) -> bool:
+    """Whether a client that is closed with this code should come back by itself."""
+    return code == GOING_AWAY or 4000 <= code <= 4099

@@ -1,0 +1,399 @@
+"""From Redis to subscribers: feeds, what mends them, and what brings those behind up to date."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from hub import keys
+from hub.channels import Channels
+from hub.errors import TooMany
+from hub.events import Publication, parse
+from hub.feed import Batch, Feed, Step, Subscriber
+from hub.greeting import greeting
+from hub.jobs import iso
+from hub.store import Store
+
+log = logging.getLogger("jobcast.fanout")
+
+#: Entries that are read at once, for one feed or for one subscriber that is far behind.
+PAGE: Final = 64
+MEND_PAGE: Final = 256
+#: Feeds that are mended side by side, and sessions whose tops are read in one round trip.
+SIDE_BY_SIDE: Final = 16
+TOPS: Final = 500
+RECONNECT_AFTER: Final = 5.0
+
+
+class _Session:
+    """A feed with what the driver knows about it."""
+
+    __slots__ = ("channel", "feed", "idle_since", "listeners", "listening", "unchecked")
+
+    def __init__(self, session_id: str) -> None:
+        self.feed = Feed(session_id)
+        self.channel = keys.live(session_id).encode()
+        self.listening = False
+        self.unchecked = True
+        self.idle_since: float | None = None
+        self.listeners: list[Callable[[Publication], None]] = []
+
+    @property
+    def idle(self) -> bool:
+        return not (self.feed.live or self.feed.behind or self.listeners)
+
+
+class Fanout:
+    """All sessions that somebody is subscribed to in this hub.
+
+    `limit` subscribers a session at most. The tops of all of them are compared with Redis every
+    `check_every` seconds, which bounds for how long a last event may be late after a lost
+    publication. A session stays subscribed for `linger` seconds after its last subscriber."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        store: Store,
+        *,
+        limit: int = 100,
+        check_every: float = 3.0,
+        linger: float = 1.0,
+    ) -> None:
+        # redis-py does not type every command.
+        self._redis: Any = redis
+        self._store = store
+        self._limit = limit
+        self._check_every = check_every
+        self._linger = linger
+        self._sessions: dict[str, _Session] = {}
+        self._by_channel: dict[bytes, _Session] = {}
+        self._channels = Channels(redis, self)
+        self._dirty: dict[_Session, None] = {}
+        self._troubled: dict[_Session, None] = {}
+        self._trouble = asyncio.Event()
+        self._look = asyncio.Event()
+        self._probe = keys.live(f"_probe.{os.urandom(6).hex()}")
+        self._probe_channel = self._probe.encode()
+        self._unanswered = 0
+        self._heard_at = -1e9
+        self._offset_ms = 0
+        #: What happened so far: published, lagged, mended, hellos, snapshots, reconnects.
+        self.counts: Counter[str] = Counter()
+
+    # ------------------------------------------------------------------ for the doors
+
+    @property
+    def healthy(self) -> bool:
+        """Whether a probe went through Redis and back within the last three checks."""
+        silence = asyncio.get_running_loop().time() - self._heard_at
+        return self._channels.connected and silence < 3 * self._check_every
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions are followed."""
+        return len(self._sessions)
+
+    @property
+    def subscribers(self) -> int:
+        """How many subscribers there are."""
+        return sum(len(s.feed.live) + len(s.feed.behind) for s in self._sessions.values())
+
+    def now(self) -> str:
+        """The time by Redis's clock, ISO 8601."""
+        return iso(time.time_ns() // 1_000_000 + self._offset_ms)
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Adds a subscriber. Its outlet is kicked once `catch_up` can greet it.
+
+        Raises TooMany when the session has as many as it may have."""
+        session = self._open(subscriber.session_id)
+        if len(session.feed.live) + len(session.feed.behind) >= self._limit:
+            raise TooMany(f"The session has {self._limit} connections already.", RECONNECT_AFTER)
+        session.feed.attach(subscriber)
+        if session.feed.settled:
+            subscriber.outlet.kick()
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """Removes a subscriber; a no-op when it was removed before."""
+        session = self._sessions.get(subscriber.session_id)
+        if session is not None:
+            session.feed.detach(subscriber)
+        subscriber.state = "ended"
+
+    @asynccontextmanager
+    async def listening(
+        self, session_id: str, heard: Callable[[Publication], None]
+    ) -> AsyncIterator[None]:
+        """Calls `heard` with everything that is published about a session, and with an X when it
+        is deleted or when something may have been missed, as at the beginning. It must not
+        block. Read the state after entering: no change from then on is missed."""
+        session = self._open(session_id)
+        session.listeners.append(heard)
+        try:
+            yield
+        finally:
+            session.listeners.remove(heard)
+
+    async def catch_up(self, subscriber: Subscriber) -> bool:
+        """Hands a subscriber that is behind what its outlet accepts now. False when there was
+        nothing to hand over: its outlet is kicked when that changes. One call at a time for
+        each outlet."""
+        session = self._sessions.get(subscriber.session_id)
+        if session is None or subscriber not in session.feed.behind:
+            return False
+        feed = session.feed
+        self._flush(session)
+        try:
+            step = feed.catch_up(subscriber, self.now())
+            if step is Step.PAGE:
+                history = await self._store.history(feed.session_id, subscriber.cursor, PAGE)
+                step = feed.page(subscriber, history, self.now())
+                if not feed.settled:
+                    self._mend_soon(session)
+            if step is Step.HELLO:
+                return await self._greet(session, subscriber)
+        except (RedisError, OSError) as error:
+            # The next check kicks whoever is behind.
+            log.warning("cannot bring a subscriber up to date: %s", error)
+            return False
+        if isinstance(step, Batch) and step.publications:
+            subscriber.outlet.write(subscriber, step)
+            return True
+        return False
+
+    async def _greet(self, session: _Session, subscriber: Subscriber) -> bool:
+        feed = session.feed
+        if not feed.settled:
+            return False
+        feed.start(subscriber)
+        hello = await greeting(self._store, feed, subscriber, self.now)
+        if subscriber not in feed.behind:
+            return False
+        if hello is None:
+            feed.detach(subscriber)
+            subscriber.outlet.gone(subscriber)
+            return True
+        self.counts["hellos"] += 1
+        self.counts["snapshots"] += not hello.resumed
+        subscriber.outlet.greet(subscriber, hello.body, hello.over)
+        feed.started(subscriber, hello.cursor)
+        return True
+
+    def _open(self, session_id: str) -> _Session:
+        session = self._sessions.get(session_id)
+        if session is None:
+            session = self._sessions[session_id] = _Session(session_id)
+            self._by_channel[session.channel] = session
+            self._channels.add(session.channel)
+        session.idle_since = None
+        return session
+
+    # ------------------------------------------------------------------ what Redis publishes
+
+    def published(self, channel: bytes, data: bytes) -> None:
+        """A publication (called by `Channels`)."""
+        if channel == self._probe_channel:
+            self._unanswered = 0
+            self._heard_at = asyncio.get_running_loop().time()
+            return
+        session = self._by_channel.get(channel)
+        if session is None:
+            return
+        try:
+            publication = parse(data)
+        except ValueError as error:
+            log.warning("on %s: %s", channel.decode(), error)
+            return
+        self.counts["published"] += 1
+        if publication.kind == "X":
+            self._deleted(session, publication)
+            return
+        session.feed.publish(publication)
+        if not session.feed.settled:
+            self._mend_soon(session)
+        elif session not in self._dirty:
+            if not self._dirty:
+                asyncio.get_running_loop().call_soon(self._flush_all)
+            self._dirty[session] = None
+
+    def subscribed(self, channel: bytes) -> None:
+        """A channel is subscribed (called by `Channels`)."""
+        if channel == self._probe_channel:
+            self._look.set()
+            return
+        session = self._by_channel.get(channel)
+        if session is not None:
+            session.listening = True
+            self._mend_soon(session)
+
+    def deaf(self) -> None:
+        """The pub/sub connection is lost (called by `Channels`)."""
+        self.counts["reconnects"] += 1
+        self._unanswered = 0
+        for session in self._sessions.values():
+            self._flush(session)
+            session.listening = False
+            session.unchecked = True
+            session.feed.deaf()
+
+    def _flush_all(self) -> None:
+        # Runs once the reader has taken all that arrived together.
+        for session in list(self._dirty):
+            self._flush(session)
+
+    def _flush(self, session: _Session) -> None:
+        self._dirty.pop(session, None)
+        feed = session.feed
+        batch = feed.take()
+        if batch is None:
+            return
+        for subscriber in list(feed.live):
+            part = batch.only(subscriber.job)
+            if part.publications:
+                if not subscriber.outlet.accepts(part.size):
+                    self.counts["lagged"] += 1
+                    feed.lag(subscriber, batch)
+                    continue
+                subscriber.outlet.write(subscriber, part)
+            if batch.cursor:
+                subscriber.cursor = batch.cursor
+        if session.listeners:
+            self._tell(session, batch.publications)
+
+    def _tell(self, session: _Session, publications: Iterable[Publication]) -> None:
+        for heard in list(session.listeners):
+            for publication in publications:
+                heard(publication)
+
+    def _deleted(self, session: _Session, publication: Publication) -> None:
+        self._flush(session)
+        for subscriber in session.feed.forget():
+            subscriber.outlet.gone(subscriber)
+        self._tell(session, [publication])
+
+    # ------------------------------------------------------------------ tasks
+
+    async def run(self) -> None:
+        """Listens, mends, checks and tidies until cancelled. Outages of Redis are waited out:
+        subscribers stay, and are brought up to date afterwards."""
+        self._channels.add(self._probe_channel)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._channels.run())
+            tasks.create_task(self._mend())
+            tasks.create_task(self._check())
+            tasks.create_task(self._tidy())
+
+    def _mend_soon(self, session: _Session) -> None:
+        if session.listening:
+            self._troubled[session] = None
+            self._trouble.set()
+
+    async def _mend(self) -> None:
+        wait = 0.05
+        while True:
+            await self._trouble.wait()
+            self._trouble.clear()
+            todo = [s for s in self._troubled if s.listening and not s.feed.settled]
+            self._troubled.clear()
+            try:
+                await self._look_at_tops([s for s in todo if s.unchecked])
+                rest = [s for s in todo if s.listening and not s.feed.settled]
+                for start in range(0, len(rest), SIDE_BY_SIDE):
+                    async with asyncio.TaskGroup() as tasks:
+                        for session in rest[start : start + SIDE_BY_SIDE]:
+                            tasks.create_task(self._read_history(session))
+                wait = 0.05
+            except* (RedisError, OSError) as group:
+                log.warning("cannot mend feeds: %s", group.exceptions[0])
+                await asyncio.sleep(wait)
+                wait = min(2 * wait, 2.0)
+            for session in todo:
+                if session.feed.settled:
+                    self._kick(session)
+                    self._tell(session, [Publication("X", b"")])
+                else:
+                    self._mend_soon(session)
+
+    async def _look_at_tops(self, sessions: list[_Session]) -> None:
+        for start in range(0, len(sessions), TOPS):
+            chunk = sessions[start : start + TOPS]
+            epochs = [session.feed.reading() for session in chunk]
+            tops = await self._store.tops([session.feed.session_id for session in chunk])
+            for session, epoch, top in zip(chunk, epochs, tops, strict=True):
+                if epoch == session.feed.epoch:
+                    session.unchecked = False
+                    session.feed.settle_at(epoch, top)
+                    self._flush(session)
+
+    async def _read_history(self, session: _Session) -> None:
+        feed = session.feed
+        if feed.top is None:
+            return
+        epoch = feed.reading()
+        history = await self._store.history(feed.session_id, feed.top, MEND_PAGE)
+        feed.settle(epoch, history)
+        self.counts["mended"] += feed.settled
+        self._flush(session)
+
+    def _kick(self, session: _Session) -> None:
+        for subscriber in session.feed.behind:
+            subscriber.outlet.kick()
+
+    async def _check(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._check_every):
+                    await self._look.wait()
+            except TimeoutError:
+                pass
+            self._look.clear()
+            if self._unanswered >= 2:
+                log.warning("pub/sub has been silent for two checks: connecting anew")
+                self._unanswered = 0
+                self._channels.restart()
+            try:
+                await self._check_once()
+            except (RedisError, OSError) as error:
+                log.warning("cannot check sessions while Redis is away: %s", error)
+
+    async def _check_once(self) -> None:
+        if self._channels.connected:
+            await self._redis.execute_command("SPUBLISH", self._probe, "P probe 0\n{}")
+            self._unanswered += 1
+        seconds, micros = await self._redis.time()
+        self._offset_ms = seconds * 1000 + micros // 1000 - time.time_ns() // 1_000_000
+        settled = [s for s in self._sessions.values() if s.listening and s.feed.settled]
+        for start in range(0, len(settled), TOPS):
+            chunk = settled[start : start + TOPS]
+            asked = [session.feed.top for session in chunk]
+            tops = await self._store.tops([session.feed.session_id for session in chunk])
+            for session, ours, theirs in zip(chunk, asked, tops, strict=True):
+                self._flush(session)
+                session.feed.check(ours, theirs)
+                if not session.feed.settled:
+                    self._mend_soon(session)
+                else:
+                    self._kick(session)
+
+    async def _tidy(self) -> None:
+        while True:
+            await asyncio.sleep(self._linger)
+            now = asyncio.get_running_loop().time()
+            for session_id, session in list(self._sessions.items()):
+                if not session.idle:
+                    session.idle_since = None
+                elif session.idle_since is None:
+                    session.idle_since = now
+                elif session.listening and now - session.idle_since >= self._linger:
+                    # Late, so that a client that comes and goes costs Redis nothing.
+                    self._channels.remove(session.channel)
+                    del self._sessions[session_id], self._by_channel[session.channel]

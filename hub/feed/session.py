@@ -1,0 +1,401 @@
+"""One session's feed: the order of what was published, and who has been handed what.
+
+History to live as Centrifugo does it (buffer, then read, then merge), with two differences: an
+event names its predecessor, so that a gap shows at once, also at the base; and a position is
+trusted only while the entry *at* it is there, nonce and all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from hub.events import ZERO, Publication, seq
+from hub.feed.batch import OVERHEAD, Batch, ends, gap
+from hub.feed.ring import Ring
+from hub.feed.subscriber import Subscriber
+
+if TYPE_CHECKING:
+    from hub.store import History
+
+#: What waits while the feed is being mended. Past that, progress and logs become marks, and
+#: lifecycle events are left to the next read of the history.
+HELD_BYTES = 256 * 1024
+#: The latest progress that is kept for those behind. Past that the oldest is forgotten: it is on
+#: the job, and every lifecycle event carries it.
+LATEST_BYTES = 256 * 1024
+LATEST_ENTRIES = 256
+
+
+class Step(Enum):
+    """What a subscriber needs before it can go on."""
+
+    WAIT = "the feed is being mended"
+    PAGE = "it is further behind than the ring: read the history after its cursor"
+    HELLO = "it is starting"
+    FULL = "its outlet has no room"
+
+
+class Feed:
+    """One session. `top` is the cursor of the last event known to be contiguous, None before the
+    first look. While `settled` is False, nothing is handed out and what comes is held."""
+
+    def __init__(self, session_id: str) -> None:
+        self.session_id = session_id
+        self.settled = False
+        self.live: set[Subscriber] = set()
+        self.behind: set[Subscriber] = set()
+        #: Changes with every doubt: what was read under an earlier one says nothing any more.
+        self.epoch = 0
+        self._ring: Ring | None = None
+        self._fresh: list[Publication] = []
+        self._held: list[Publication] = []
+        self._held_size = 0
+        self._held_at_read = 0
+        self._spilled = False
+        self._latest: dict[bytes, Publication] = {}
+        self._latest_size = 0
+
+    @property
+    def top(self) -> bytes | None:
+        return None if self._ring is None else self._ring.top
+
+    @property
+    def subscribers(self) -> list[Subscriber]:
+        return [*self.live, *self.behind]
+
+    # ------------------------------------------------------------------ who listens
+
+    def attach(self, subscriber: Subscriber) -> None:
+        """Adds a subscriber, which starts."""
+        self.behind.add(subscriber)
+
+    def detach(self, subscriber: Subscriber) -> None:
+        """Removes a subscriber; a no-op when it is not there."""
+        subscriber.state = "ended"
+        self.live.discard(subscriber)
+        self.behind.discard(subscriber)
+        self._tidy()
+
+    def forget(self) -> list[Subscriber]:
+        """The session was deleted: removes all subscribers and starts at its beginning again."""
+        told = self.subscribers
+        for subscriber in told:
+            self.detach(subscriber)
+        self._ring = Ring(ZERO)
+        self._fresh = []
+        self._drop_held()
+        self.settled = True
+        self.epoch += 1
+        return told
+
+    # ------------------------------------------------------------------ what is published
+
+    def publish(self, publication: Publication) -> None:
+        """Takes what was published; `settled` is False afterwards where a gap showed."""
+        if not self.settled or self._ring is None:
+            self._hold(publication)
+        elif publication.kind != "L" or publication.prev == self._ring.top:
+            self._accept(publication)
+        elif publication.cursor not in self._ring:
+            self.doubt()
+            self._hold(publication)
+
+    def take(self) -> Batch | None:
+        """What came since the last call, for all who are live; those behind get marks of it."""
+        if not self._fresh:
+            return None
+        batch = Batch(self._fresh)
+        self._fresh = []
+        for subscriber in self.behind:
+            subscriber.skip(batch.publications)
+        return batch
+
+    def lag(self, subscriber: Subscriber, batch: Batch) -> None:
+        """A live subscriber's outlet has no room for this batch."""
+        self.live.discard(subscriber)
+        self.behind.add(subscriber)
+        subscriber.state = "lagging"
+        for publication in batch.publications:
+            if publication.kind == "P":
+                self._remember(publication)
+            elif publication.kind == "L":
+                self._outdate(publication)
+        subscriber.skip(batch.publications)
+
+    def _accept(self, publication: Publication) -> None:
+        assert self._ring is not None
+        if publication.kind == "L":
+            self._ring.append(publication)
+            self._outdate(publication)
+        elif publication.kind == "P" and self.behind:
+            self._remember(publication)
+        self._fresh.append(publication)
+
+    def _hold(self, publication: Publication) -> None:
+        self._held_size += len(publication.body) + OVERHEAD
+        if self._held_size <= HELD_BYTES:
+            self._held.append(publication)
+            return
+        self._held_size -= len(publication.body) + OVERHEAD
+        if publication.kind == "L":
+            self._spilled = True
+            return
+        for subscriber in list(self.live):
+            self.lag(subscriber, Batch([]))
+        if publication.kind == "P":
+            self._remember(publication)
+        for subscriber in self.behind:
+            subscriber.skip([publication])
+
+    def _drop_held(self) -> None:
+        self._held.clear()
+        self._held_size = 0
+        self._spilled = False
+
+    # ------------------------------------------------------------------ the latest progress
+
+    def _remember(self, publication: Publication) -> None:
+        old = self._latest.pop(publication.key, None)
+        if old is not None:
+            self._latest_size -= len(old.body)
+        self._latest[publication.key] = publication
+        self._latest_size += len(publication.body)
+        while self._latest_size > LATEST_BYTES or len(self._latest) > LATEST_ENTRIES:
+            oldest = next(iter(self._latest))
+            self._latest_size -= len(self._latest.pop(oldest).body)
+
+    def _outdate(self, event: Publication) -> None:
+        """Forgets progress that a lifecycle event has overtaken."""
+        if event.rev:
+            held = self._latest.get(event.key)
+            stale = [event.key] if held is not None and held.rev <= event.rev else []
+        else:
+            # A message: its header does not name it, but few are ever being written.
+            stale = [
+                key
+                for key, held in self._latest.items()
+                if held.rev == 0 and b'"message_id":"%s"' % key in event.body
+            ]
+        for key in stale:
+            self._latest_size -= len(self._latest.pop(key).body)
+
+    def _tidy(self) -> None:
+        if not self.behind:
+            self._latest.clear()
+            self._latest_size = 0
+
+    # ------------------------------------------------------------------ doubt and mending
+
+    def doubt(self) -> None:
+        """What was published may have been missed: holds everything until `settle`."""
+        if self.settled:
+            self.settled = False
+            self.epoch += 1
+
+    def deaf(self) -> None:
+        """The channel was lost: whatever is being read now may be older than what was missed."""
+        self.settled = False
+        self.epoch += 1
+
+    def reading(self) -> int:
+        """A read of the top or the history begins; returns the epoch to hand in with it."""
+        self._held_at_read = len(self._held)
+        self._spilled = False
+        return self.epoch
+
+    def check(self, asked: bytes | None, top: bytes) -> None:
+        """Compares with a top that was read while settled; `asked` is what ours was then."""
+        if not self.settled or self._ring is None or top == self._ring.top:
+            return
+        moved = asked != self._ring.top
+        if not (moved and top in self._ring):
+            self.doubt()
+
+    def settle_at(self, epoch: int, top: bytes) -> None:
+        """The top of the session, read while not settled. Settles where that says enough."""
+        if epoch != self.epoch or self.settled:
+            return
+        if self._ring is None:
+            self._ring = Ring(top)
+        if top == self._ring.top:
+            self._merge([])
+
+    def settle(self, epoch: int, history: History) -> None:
+        """The history after `top`, read while not settled. Not settled afterwards when there is
+        more to read."""
+        if epoch != self.epoch or self.settled or self._ring is None:
+            return
+        if not history.exact or not contiguous(self._ring.top, history.entries):
+            # Another past: whoever is at a place in ours finds out by reading at that place.
+            self._ring = Ring(history.top)
+            for subscriber in list(self.live):
+                self.lag(subscriber, Batch([]))
+            self._merge([])
+            return
+        whole = not history.entries or history.entries[-1].cursor == history.top
+        if whole:
+            self._merge(history.entries)
+        else:
+            for entry in history.entries:
+                self._accept(entry)
+
+    def _merge(self, entries: Sequence[Publication]) -> None:
+        """Puts history and what was held into one order, and settles unless a gap remains."""
+        assert self._ring is not None
+        held, known, spilled = self._held, self._held_at_read, self._spilled
+        self._drop_held()
+        place = {entry.cursor: index for index, entry in enumerate(entries)}
+        ended: set[bytes] = set()
+        done = 0
+
+        def replay(until: int) -> None:
+            nonlocal done
+            for entry in entries[done:until]:
+                self._accept(entry)
+                if ends(entry):
+                    ended.add(entry.key)
+            done = max(done, until)
+
+        # First what was missed before anything that is held.
+        replay(min((place[p.cursor] for p in held if p.cursor in place), default=len(entries)))
+        for index, publication in enumerate(held):
+            if publication.kind != "L":
+                if publication.key not in ended:
+                    self._accept(publication)
+            elif publication.cursor in place:
+                replay(place[publication.cursor] + 1)
+            elif publication.cursor not in self._ring:
+                replay(len(entries))
+                if publication.prev == self._ring.top:
+                    self._accept(publication)
+                    if ends(publication):
+                        ended.add(publication.key)
+                elif not self._stale(publication, index < known):
+                    for rest in held[index:]:
+                        self._hold(rest)
+                    return
+        replay(len(entries))
+        self.settled = not spilled
+
+    def _stale(self, publication: Publication, known: bool) -> bool:
+        """Whether a held event that does not connect is old, or was taken back: the history that
+        has been read since it came does not have it."""
+        assert self._ring is not None
+        return known or seq(publication.cursor) <= seq(self._ring.top)
+
+    # ------------------------------------------------------------------ those behind
+
+    def resumes(self, after: bytes) -> bool:
+        """Whether the ring alone can replay from a cursor. If not, the history may."""
+        return self.settled and self._ring is not None and after in self._ring
+
+    def start(self, subscriber: Subscriber) -> None:
+        """The hello of a starting subscriber is being made: what is skipped from here on counts."""
+        subscriber.again = False
+
+    def started(self, subscriber: Subscriber, cursor: bytes) -> None:
+        """Its hello was handed over, at this cursor."""
+        subscriber.cursor = cursor
+        subscriber.ref = None
+        if not subscriber.again:
+            subscriber.state = "lagging"
+            subscriber.after = None
+        else:
+            subscriber.after = cursor
+
+    def catch_up(self, subscriber: Subscriber, time: str) -> Batch | Step:
+        """What a subscriber that is behind gets now: as much as its outlet accepts. It is live
+        once it has all. Call `take` before, and hand `time` (ISO 8601) for gap markers."""
+        if subscriber.state == "starting":
+            return Step.HELLO if self.settled else Step.WAIT
+        if not self.settled or self._ring is None or self._fresh:
+            return Step.WAIT
+        missed = self._ring.after(subscriber.cursor)
+        if missed is None:
+            return Step.PAGE
+        return self._serve(subscriber, missed, time, last=True)
+
+    def page(self, subscriber: Subscriber, history: History, time: str) -> Batch | Step:
+        """The same, with the history after its cursor. It starts again where that is not exact."""
+        if subscriber.state != "lagging":
+            return Step.WAIT
+        if not history.exact or not contiguous(subscriber.cursor, history.entries):
+            subscriber.restart(None)
+            return Step.HELLO
+        if history.entries:
+            return self._serve(subscriber, history.entries, time, last=False)
+        # It has all that there is, and we do not.
+        if self._ring is not None and subscriber.cursor not in self._ring:
+            self.doubt()
+        return Step.WAIT
+
+    def _serve(
+        self, subscriber: Subscriber, missed: Sequence[Publication], time: str, *, last: bool
+    ) -> Batch | Step:
+        out: list[Publication] = []
+        size = 0
+        complete = last
+
+        room = subscriber.outlet.room()
+
+        def add(publication: Publication) -> bool:
+            nonlocal size
+            more = size + len(publication.body) + OVERHEAD
+            # One alone may be larger than the bound, where nothing else is unsent.
+            if more > room and (out or not subscriber.outlet.accepts(more)):
+                return False
+            size = more
+            out.append(publication)
+            return True
+
+        for event in missed:
+            about_it = subscriber.job is None or event.key == subscriber.job
+            if about_it:
+                if event.key in subscriber.gaps and ends(event):
+                    # Nothing about a job follows its terminal event, so this goes before it.
+                    first, lines = subscriber.gaps[event.key]
+                    if not add(gap(self.session_id, event.key, first, lines, time)):
+                        complete = False
+                        break
+                    del subscriber.gaps[event.key]
+                if not add(event):
+                    complete = False
+                    break
+            subscriber.cursor = event.cursor
+        if complete:
+            complete = self._serve_marks(subscriber, add, time)
+        if complete:
+            self.behind.discard(subscriber)
+            self.live.add(subscriber)
+            subscriber.state = "live"
+            self._tidy()
+        elif not out:
+            return Step.FULL
+        return Batch(out, subscriber.cursor)
+
+    def _serve_marks(
+        self, subscriber: Subscriber, add: Callable[[Publication], bool], time: str
+    ) -> bool:
+        while subscriber.progress:
+            key = next(iter(subscriber.progress))
+            latest = self._latest.get(key)
+            if latest is not None and not add(latest):
+                return False
+            del subscriber.progress[key]
+        while subscriber.gaps:
+            key, (first, last) = next(iter(subscriber.gaps.items()))
+            if not add(gap(self.session_id, key, first, last, time)):
+                return False
+            del subscriber.gaps[key]
+        return True
+
+
+def contiguous(after: bytes, entries: Sequence[Publication]) -> bool:
+    """Whether each entry names the one before it, the first one `after`."""
+    for entry in entries:
+        if entry.prev != after:
+            return False
+        after = entry.cursor
+    return True

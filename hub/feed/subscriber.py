@@ -1,0 +1,108 @@
+"""Where one subscription stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, Protocol
+
+from hub.events import Publication
+from hub.feed.batch import Batch
+
+#: Jobs of which a subscriber remembers what it skipped. Past that it gets a hello instead.
+MARKS = 256
+
+
+class Outlet(Protocol):
+    """What carries bytes to a subscriber: one WebSocket or SSE stream. No call may block."""
+
+    def accepts(self, size: int) -> bool:
+        """Whether `size` more bytes stay within its bound. True whenever nothing is unsent."""
+        ...
+
+    def room(self) -> int:
+        """How many bytes its bound leaves."""
+        ...
+
+    def write(self, subscriber: Subscriber, batch: Batch) -> None:
+        """Takes a batch that it accepted."""
+        ...
+
+    def greet(self, subscriber: Subscriber, hello: bytes, over: bool) -> None:
+        """Takes a `hello`, whatever its size. `over`: nothing follows it."""
+        ...
+
+    def kick(self) -> None:
+        """Those of its subscribers that are behind may be able to go on."""
+        ...
+
+    def gone(self, subscriber: Subscriber) -> None:
+        """The session (or the one job that was asked for) was deleted; this was the last of it."""
+        ...
+
+
+class Subscriber:
+    """One subscription: a position and, while it is behind, marks of what it skipped.
+
+    States: `starting` (needs a hello: `after` is where it wants to resume, None for a snapshot),
+    `live` (gets what is published), `lagging` (gets what it missed once its outlet has room),
+    `ended`. `cursor` is that of the last lifecycle event that was handed over, or of the hello.
+    `job` restricts it to one job. `ref` is repeated in the hello. `again` says that marks were
+    lost since it last began to start."""
+
+    __slots__ = (
+        "after",
+        "again",
+        "cursor",
+        "gaps",
+        "job",
+        "outlet",
+        "progress",
+        "ref",
+        "session_id",
+        "state",
+    )
+
+    def __init__(
+        self,
+        session_id: str,
+        outlet: Outlet,
+        *,
+        after: bytes | None = None,
+        job: bytes | None = None,
+        ref: object = None,
+    ) -> None:
+        self.session_id = session_id
+        self.outlet = outlet
+        self.after = after
+        self.job = job
+        self.ref = ref
+        self.state: Literal["starting", "live", "lagging", "ended"] = "starting"
+        self.cursor = b""
+        self.again = False
+        self.progress: dict[bytes, None] = {}
+        self.gaps: dict[bytes, tuple[int, int]] = {}
+
+    def skip(self, publications: Iterable[Publication]) -> None:
+        """Marks what it will not get: the latest progress and the extent of logs, by job.
+
+        When the marks outgrow their bound, it starts again where it is: the hello brings jobs,
+        and with them their progress and the length of their logs, up to date."""
+        for publication in publications:
+            key = publication.key
+            if self.job is not None and key != self.job:
+                continue
+            if publication.kind == "P":
+                self.progress[key] = None
+            elif publication.kind == "G":
+                first, last = self.gaps.get(key, (publication.first, publication.last))
+                self.gaps[key] = (min(first, publication.first), max(last, publication.last))
+        if len(self.progress) > MARKS or len(self.gaps) > MARKS:
+            self.restart(self.after if self.state == "starting" else self.cursor)
+
+    def restart(self, after: bytes | None) -> None:
+        """Needs a hello again: at `after` where that can be, else with a snapshot."""
+        self.state = "starting"
+        self.after = after
+        self.again = True
+        self.progress.clear()
+        self.gaps.clear()

@@ -1,0 +1,94 @@
+"""The `hello` of a subscription: where it stands, and what it must know before events follow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from hub.events import seq
+from hub.feed import Feed, Subscriber
+from hub.feed.session import contiguous
+from hub.jobs import EVENT_PART_BYTES, Job
+from hub.store import Message, Store
+
+#: A longer replay becomes a snapshot.
+REPLAY_BYTES: Final = 512 * 1024
+_UINT64: Final = 2**64
+
+
+class Greeting(NamedTuple):
+    """A hello's JSON and its cursor. `over`: nothing will follow, since the one job that was
+    asked for has ended."""
+
+    body: bytes
+    cursor: bytes
+    resumed: bool
+    over: bool = False
+
+
+def cursor_of(text: object) -> bytes | None:
+    """A cursor from outside; None for what is none, which resumes as a snapshot."""
+    if not isinstance(text, str):
+        return None
+    cursor = text.encode("utf-8", "replace")
+    try:
+        seq(cursor)
+    except ValueError:
+        return None
+    number, _, nonce = cursor.partition(b"-")
+    return cursor if int(number) < _UINT64 and int(nonce) < _UINT64 else None
+
+
+async def greeting(
+    store: Store, feed: Feed, subscriber: Subscriber, now: Callable[[], str]
+) -> Greeting | None:
+    """The hello of a starting subscriber; None when the one job that it asks for is not there.
+
+    Raises what the Redis client raises."""
+    session_id, after = subscriber.session_id, subscriber.after
+    resumed = after is not None and (
+        feed.resumes(after) or await _replayable(store, session_id, after)
+    )
+    more: str | None = None
+    messages: Sequence[Message] = ()
+    jobs: Sequence[Job]
+    over = False
+    if subscriber.job is not None:
+        cursor = after if resumed and after else await store.top(session_id)
+        job = await store.job(subscriber.job.decode())
+        if job is None:
+            return None
+        jobs = [job.trimmed(EVENT_PART_BYTES)]
+        over = job.terminal and not resumed
+    elif resumed and after is not None:
+        cursor = after
+        jobs = await store.live_jobs(session_id)
+    else:
+        snapshot = await store.snapshot(session_id)
+        cursor = snapshot.cursor.encode()
+        jobs, more, messages = snapshot.jobs, snapshot.more, snapshot.messages
+    hello: dict[str, Any] = {
+        "type": "hello",
+        "session_id": session_id,
+        "cursor": cursor.decode(),
+        "resumed": resumed,
+        "jobs": jobs,
+        "more": more,
+        "messages": messages,
+        "time": now(),
+    }
+    if subscriber.ref is not None:
+        hello["ref"] = subscriber.ref
+    return Greeting(msgspec.json.encode(hello), cursor, resumed, over)
+
+
+async def _replayable(store: Store, session_id: str, after: bytes) -> bool:
+    history = await store.history(session_id, after)
+    return (
+        history.exact
+        and contiguous(after, history.entries)
+        and (not history.entries or history.entries[-1].cursor == history.top)
+        and sum(len(entry.body) for entry in history.entries) <= REPLAY_BYTES
+    )
