@@ -102,6 +102,7 @@ class Minted:
 
     token: str
     principal: Principal
+    scope: str
     expires_at: int
 
 
@@ -208,7 +209,7 @@ class Authenticator:
             "exp": expires_at,
         }
         token = jwt.encode(claims, self._secret, algorithm=_ALGORITHM)
-        return Minted(token, self._principal(claims), expires_at)
+        return Minted(token, self._principal(claims), scope, expires_at)
 
     def renew(
         self,
