@@ -11,6 +11,7 @@ import contextlib
 import json
 import math
 import os
+import resource
 import select
 import signal
 import socket
@@ -27,6 +28,10 @@ MAX_COMMANDS = 1024
 # How long a minder may take over what it was told before it is taken for broken.
 _PATIENCE = 5.0
 _SWEEP_FIRST, _SWEEP_LAST = 0.02, 0.5
+
+_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+# Descriptors that are kept free, for those of the commands to come among others.
+_SPARE_FDS = 64
 
 Watch = Callable[[int, Callable[[], None] | None, int], None]
 
@@ -69,6 +74,8 @@ class Custody:
         self._watch = watch
         self._purge = purge
         self._tree = tree
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._room = max(1, min(MAX_COMMANDS, soft - _SPARE_FDS))
         self._jobs: dict[str, _Job] = {}
         self._commands: dict[int, _Command] = {}
         self._incoming = bytearray()
@@ -99,7 +106,7 @@ class Custody:
     def hear(self) -> None:
         """Read what the worker says. Closed, or broken, is abandoned."""
         try:
-            data, fds, _, _ = socket.recv_fds(self._sock, 65536, 16, socket.MSG_CMSG_CLOEXEC)
+            data, fds, _, _ = socket.recv_fds(self._sock, 65536, 16, _CLOEXEC)
         except BlockingIOError:
             return
         except OSError:
@@ -216,8 +223,8 @@ class Custody:
         refusal = None
         if job.ending or boottime() >= job.deadline:
             refusal = "its job is over"
-        elif len(self._commands) >= MAX_COMMANDS:
-            refusal = f"{MAX_COMMANDS} commands are running"
+        elif len(self._commands) >= self._room:
+            refusal = f"{self._room} commands are running"
         if refusal is not None:
             self._refuse(number, what, 0, refusal)
             return

@@ -56,6 +56,12 @@ def close_all(keep: Collection[int]) -> None:
                 os.close(int(name))
 
 
+def say(text: str) -> None:
+    """Write a line to stderr, which may be gone: that must not end a process others depend on."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"jobcast: {text}\n".encode())
+
+
 class ExecFailed(Exception):
     """`become` could not; `errno` is the system's reason, or 0, and `step` is what it was doing."""
 

@@ -30,12 +30,11 @@ import select
 import signal
 import socket
 import struct
-import sys
 from typing import NoReturn
 
 from worker import proctree
 from worker.clock import Alarm, boottime
-from worker.forks import Command, ExecFailed, become, close_all, fork, reset_signals
+from worker.forks import Command, ExecFailed, become, close_all, fork, reset_signals, say
 
 ORDER = struct.Struct("!cd")
 VALID, STOP, SIGNAL = b"V", b"S", b"K"
@@ -112,8 +111,10 @@ def _be_minder(parent: int, sock: socket.socket, command: Command, tree: bool) -
         # A session of its own: what the terminal sends to the worker's group is not for it.
         os.setsid()
         reset_signals()
-        # A report that nobody hears any more must not end us before the tree has ended.
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        # Neither a report that nobody hears any more, nor a signal meant for all processes of a
+        # service, must end it before the tree has ended.
+        for sig in (signal.SIGPIPE, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(sig, signal.SIG_IGN)
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, 0)
         os.dup2(null, 1)
@@ -126,8 +127,7 @@ def _be_minder(parent: int, sock: socket.socket, command: Command, tree: bool) -
         Minder(sock, command, tree).run()
         status = 0
     except BaseException as error:  # noqa: BLE001 - nothing may unwind into the warden's frames
-        sys.stderr.write(f"jobcast: minder of {command.argv[0]!r} failed: {error!r}\n")
-        sys.stderr.flush()
+        say(f"the minder of {command.argv[0]!r} failed: {error!r}")
     finally:
         os._exit(status)
 
@@ -258,8 +258,7 @@ class Minder:
         left = self._kill()
         if left and not self._complained and now > self._killing_since + _COMPLAIN_AFTER:
             self._complained = True
-            sys.stderr.write(f"jobcast: cannot kill process {left[0]}, waiting for its end\n")
-            sys.stderr.flush()
+            say(f"cannot kill process {left[0]}; waiting for its end")
         return _LOOK_EVERY if self._complained else _KILL_EVERY
 
     def _terminate(self) -> None:

@@ -6,9 +6,9 @@ It starts the worker, forwards SIGTERM and SIGINT to it, and starts a fresh one 
 Linux it is a subreaper, and so are its minders (see `worker.minder`), forks of it: one for each
 command, and one for the worker itself. So what a command leaves behind is known to be its job's,
 and is killed when the job is over, when the job's deadline passes, and when the worker dies,
-however it dies. It needs nothing from the worker for that: one that was stopped, blocked or killed makes no
-difference. The minders need nothing from the warden: when it dies, they kill what they mind, the
-worker too.
+however it dies. It needs nothing from the worker for that: one that was stopped, blocked or killed
+makes no difference. The minders need nothing from the warden either: when it dies, they kill what
+they mind, the worker too.
 
 What it cannot cover: processes that others start on a job's behalf (systemd-run, docker, at), those
 of another user (sudo: they are waited for, but cannot be killed), and a command that kills the
@@ -53,7 +53,7 @@ from typing import NoReturn
 from worker import proctree
 from worker.clock import Alarm, boottime
 from worker.custody import Custody
-from worker.forks import STEPS, Command
+from worker.forks import STEPS, Command, say
 from worker.minder import EXITED, FAILED, SIGNAL, STARTED, STOP, Handle, spawn
 
 FD_VARIABLE = "JOBCAST_WARDEN_FD"
@@ -118,19 +118,23 @@ class Warden:
         backoff = _BACKOFF_FIRST
         while True:
             born = boottime()
-            custody = self._start_worker(argv)
-            while self._code is None:
-                self._turn()
-            code, asked = self._code, self._stops > 0
-            self._clear(custody)
-            if asked:
-                return code if code >= 0 else 128 - code
-            if code == 0 or (code > 0 and not custody.ready):
-                return code
+            try:
+                custody = self._start_worker(argv)
+            except OSError as error:
+                how = f"could not be forked ({error.strerror})"
+            else:
+                while self._code is None:
+                    self._turn()
+                code, asked = self._code, self._stops > 0
+                self._clear(custody)
+                if asked:
+                    return code if code >= 0 else 128 - code
+                if code == 0 or (code > 0 and not custody.ready):
+                    return code
+                how = f"ended with status {code}" if code > 0 else f"was killed by signal {-code}"
             if boottime() - born > _LONG_LIFE:
                 backoff = _BACKOFF_FIRST
-            how = f"ended with status {code}" if code > 0 else f"was killed by signal {-code}"
-            _say(f"the worker {how}; a new one starts in {backoff:g} s")
+            say(f"the worker {how}; a new one starts in {backoff:g} s")
             again = boottime() + backoff
             while boottime() < again and not self._stops:
                 self._turn(again - boottime())
@@ -162,11 +166,16 @@ class Warden:
         stdio = os.open(os.devnull, os.O_RDONLY), os.dup(1), os.dup(2)
         command = Command(argv, env, None, stdio, passed=(theirs.fileno(),))
         self._code, self._worker_pid = None, 0
-        self._worker = spawn(command, tree=self._tree)
+        try:
+            self._worker = spawn(command, tree=self._tree)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            for fd in stdio:
+                os.close(fd)
+            theirs.close()
         self._watch(self._worker.fileno(), self._hear_worker, select.POLLIN)
-        for fd in stdio:
-            os.close(fd)
-        theirs.close()
         self._custody = Custody(ours, self._watch, self._purge, tree=self._tree)
         return self._custody
 
@@ -181,7 +190,7 @@ class Warden:
             elif self._code is None:
                 self._code = a if what == EXITED else 127
                 if what == FAILED:
-                    _say(f"cannot start the worker: {STEPS[b]}{os.strerror(a)}")
+                    say(f"cannot start the worker: {STEPS[b]}{os.strerror(a)}")
                 # What it leaves behind has no job any more.
                 self._worker.order(STOP, 0)
         if self._worker.fileno() < 0:
@@ -234,6 +243,9 @@ class Warden:
 
     def _stop(self, sig: int) -> None:
         self._stops += 1
+        if sig == signal.SIGHUP:
+            # A worker knows two ways to be asked, and the terminal's end is no third.
+            sig = signal.SIGTERM
         if self._worker is not None:
             # The first asks it to finish, the second to let go, a third means it.
             self._worker.order(SIGNAL, sig if self._stops < 3 else signal.SIGKILL)
@@ -263,11 +275,6 @@ class Warden:
             self._custody.sweep()
 
 
-def _say(text: str) -> None:
-    sys.stderr.write(f"jobcast: {text}\n")
-    sys.stderr.flush()
-
-
 def main(args: Sequence[str]) -> int:
     """`-- ARGV…`: be a worker's warden. `--serve FD [--groups]`: keep jobs for the peer on FD."""
     # Descriptors 0 to 2 are taken for standard ones everywhere below, so they had better be.
@@ -281,7 +288,7 @@ def main(args: Sequence[str]) -> int:
             sock = socket.socket(fileno=int(number))
             sock.set_inheritable(False)
             return Warden(tree=proctree.SUBREAPERS and not rest).serve(sock)
-    _say("usage: python -m worker.warden -- WORKER ARGV…")
+    say("usage: python -m worker.warden -- WORKER ARGV…")
     return 2
 
 
