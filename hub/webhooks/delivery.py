@@ -37,6 +37,8 @@ EXPAND_BATCH: Final = 16
 #: The longest wait before looking again, for what another hub left behind.
 LOOK_AGAIN: Final = 5.0
 REDIS_PAUSE: Final = 1.0
+#: Results recorded at once: each takes a connection of the pool that the whole hub shares.
+RECORDING: Final = 8
 
 
 class Deliverer:
@@ -61,6 +63,8 @@ class Deliverer:
         self._look_again = look_again
         self._in_flight = 0
         self._changed = asyncio.Event()
+        self._recording = asyncio.Semaphore(RECORDING)
+        self._record_down = _Down("record deliveries")
         self._stopping = False
         self.counts: Counter[str] = Counter()
 
@@ -131,15 +135,16 @@ class Deliverer:
         try:
             outcome = await self._send(delivery)
             verdict = judge(outcome.status, delivery.tries + 1, outcome.retry_after, random.uniform)
-            down = _Down("record a delivery")
             while True:
                 try:
-                    recorded = await self._deliveries.record(delivery, verdict, outcome)
+                    async with self._recording:
+                        recorded = await self._deliveries.record(delivery, verdict, outcome)
                     break
                 except (RedisError, OSError) as error:
                     if time.monotonic() > until:
                         return
-                    await down.pause(error)
+                    await self._record_down.pause(error)
+            self._record_down.over()
             self.counts[recorded.state] += 1
             if recorded.state == "dead":
                 log.warning(
