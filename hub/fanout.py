@@ -184,7 +184,7 @@ class Fanout:
             return True
         self.counts["hellos"] += 1
         self.counts["snapshots"] += not hello.resumed
-        subscriber.outlet.greet(subscriber, hello.body, hello.over)
+        subscriber.outlet.greet(subscriber, hello.body, hello.cursor, hello.over)
         feed.started(subscriber, hello.cursor)
         return True
 

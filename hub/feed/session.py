@@ -296,7 +296,9 @@ class Feed:
         subscriber.again = False
 
     def started(self, subscriber: Subscriber, cursor: bytes) -> None:
-        """Its hello was handed over, at this cursor."""
+        """Its hello was handed over, at this cursor. A no-op once it was detached."""
+        if subscriber not in self.behind:
+            return
         subscriber.cursor = cursor
         subscriber.ref = None
         if not subscriber.again:

@@ -27,8 +27,8 @@ class Outlet(Protocol):
         """Takes a batch that it accepted."""
         ...
 
-    def greet(self, subscriber: Subscriber, hello: bytes, over: bool) -> None:
-        """Takes a `hello`, whatever its size. `over`: nothing follows it."""
+    def greet(self, subscriber: Subscriber, hello: bytes, cursor: bytes, over: bool) -> None:
+        """Takes a `hello`, whatever its size, and its cursor. `over`: nothing follows it."""
         ...
 
     def kick(self) -> None:

@@ -1,0 +1,269 @@
+"""`WS /ws` and `WS /ws/{session_id}`: events out, commands in (DESIGN §4)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Final
+
+from redis.exceptions import RedisError
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from hub import actions, codes
+from hub.auth import SUBPROTOCOL, Principal, bearer, bearer_of_subprotocols
+from hub.errors import JobcastError, TooMany, Unauthenticated
+from hub.feed import Batch, Subscriber
+from hub.frames import (
+    Answer,
+    Auth,
+    Cancel,
+    Frame,
+    NotAFrame,
+    Ping,
+    Subscribe,
+    Unsubscribe,
+    frame_of,
+    object_of,
+    ref_of,
+)
+from hub.greeting import cursor_of
+from hub.jobs import SESSION_ID
+from hub.problems import problem, problem_of
+from hub.services import Services, services_of
+from hub.streams import Disconnected, Stream
+
+#: Seconds that a client has to send its first `auth`, where no token came with the upgrade.
+AUTH_WAIT: Final = 5.0
+
+
+async def endpoint(websocket: WebSocket) -> None:
+    """Both addresses; the second subscribes by itself. Foreign origins do not get this far."""
+    services = services_of(websocket)
+    await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None)
+    session_id: str | None = websocket.path_params.get("session_id")
+    socket = Socket(websocket, services, session_id)
+    await socket.run(socket.begin)
+
+
+class Socket(Stream):
+    """One WebSocket. `session_id` is the session of its address, if it names one: what ends that
+    subscription ends the socket."""
+
+    def __init__(self, websocket: WebSocket, services: Services, session_id: str | None) -> None:
+        super().__init__(services.streams, services.settings.ws_heartbeat)
+        self._websocket = websocket
+        self._services = services
+        self._session_id = session_id
+        self._auth_until: float | None = None
+        self._reason = ""
+
+    def begin(self) -> None:
+        """Admits the caller, or says when it must have sent `auth`."""
+        services, websocket = self._services, self._websocket
+        client = websocket.client
+        wait = services.connect_limit.take(client.host if client else "")
+        in_url = websocket.query_params.get("token")
+        credential = bearer(websocket.headers.get("authorization")) or bearer_of_subprotocols(
+            websocket.scope["subprotocols"]
+        )
+        if self.streams.draining:
+            self.close(codes.GOING_AWAY, self.streams.return_after())
+        elif wait > 0:
+            self.close(codes.TOO_MANY, round(wait + self.streams.return_after(), 3))
+        elif credential is None and in_url is None:
+            self._auth_until = asyncio.get_running_loop().time() + AUTH_WAIT
+        else:
+            try:
+                principal = services.auth.authenticate(
+                    credential or in_url, in_url=credential is None
+                )
+            except Unauthenticated as error:
+                self._refuse(codes.UNAUTHENTICATED, str(error))
+            else:
+                self._admitted(principal)
+
+    def _admitted(self, principal: Principal) -> None:
+        first = self.principal is None
+        self.admit(principal, time.time())
+        self._auth_until = None
+        if first and self._session_id is not None:
+            if SESSION_ID.fullmatch(self._session_id) is None:
+                self._refuse(codes.BAD_MESSAGE, "not a session id")
+                return
+            after = self._websocket.query_params.get("after")
+            try:
+                self._subscribe(Subscribe(session_id=self._session_id, after=after))
+            except JobcastError as error:
+                self._failed(error, None, self._session_id)
+        for session_id in list(self.subscribers):
+            if not principal.may("read", session_id):
+                self._drop(session_id)
+                self._lost(codes.FORBIDDEN, session_id, "Your token covers this session no more.")
+
+    def tick(self, now: float, wall: float) -> None:
+        if self._auth_until is not None and now >= self._auth_until:
+            self._refuse(codes.UNAUTHENTICATED, "no auth message came in time")
+        super().tick(now, wall)
+
+    # ------------------------------------------------------------------ out
+
+    def _frame(self, body: bytes) -> str:
+        return body.decode()
+
+    async def _send(self, item: Any) -> None:
+        for text in item.texts if isinstance(item, Batch) else (item,):
+            try:
+                await self._websocket.send_text(text)
+            except (WebSocketDisconnect, RuntimeError, OSError):
+                # Starlette raises RuntimeError for a socket that is closed on our side.
+                raise Disconnected from None
+            self.progressed()
+
+    async def _end(self) -> None:
+        code = self.closing or codes.GOING_AWAY
+        try:
+            await self._websocket.close(code, self._reason)
+        except (WebSocketDisconnect, RuntimeError, OSError):
+            raise Disconnected from None
+
+    def _refuse(self, code: int, reason: str) -> None:
+        if self.closing is None:
+            # A close frame has room for 123 bytes.
+            self._reason = reason.encode()[:123].decode(errors="ignore")
+        self.close(code)
+
+    def gone(self, subscriber: Subscriber) -> None:
+        self.subscribers.pop(subscriber.session_id, None)
+        self._lost(codes.DELETED, subscriber.session_id, "The session was deleted.")
+
+    def _lost(self, code: int, session_id: str, detail: str) -> None:
+        """A subscription has ended by itself."""
+        if session_id == self._session_id:
+            self._refuse(code, detail)
+            return
+        found = problem(code - 4000, detail)
+        self.put(
+            {
+                "type": "error",
+                "code": code,
+                "status": found.status,
+                "title": found.title,
+                "detail": detail,
+                "session_id": session_id,
+            }
+        )
+
+    # ------------------------------------------------------------------ in
+
+    async def _receive(self) -> None:
+        while True:
+            message = await self._websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            if self.closing is not None:
+                continue
+            text = message.get("text")
+            if text is None:
+                self._refuse(codes.BAD_MESSAGE, "binary messages are not spoken here")
+                continue
+            raw = text.encode("utf-8", "surrogatepass")
+            limit = self.settings.ws_message_bytes
+            if len(raw) > limit:
+                self._refuse(codes.TOO_BIG, f"the message has more than {limit} bytes")
+                continue
+            try:
+                value = object_of(raw)
+            except NotAFrame as error:
+                self._refuse(codes.BAD_MESSAGE, str(error))
+                continue
+            await self._take(raw, value)
+            await self.writable()
+
+    async def _take(self, raw: bytes, value: dict[str, Any]) -> None:
+        ref = ref_of(value)
+        session_id = value.get("session_id")
+        try:
+            frame = frame_of(raw, value)
+            if isinstance(frame, Auth):
+                self._auth(frame)
+            elif self.principal is None:
+                raise Unauthenticated("Send auth first.")
+            else:
+                await self._obey(frame, self.principal)
+        except (JobcastError, RedisError, OSError) as error:
+            self._failed(error, ref, session_id if isinstance(session_id, str) else None)
+
+    def _failed(self, error: Exception, ref: str | int | None, session_id: str | None) -> None:
+        found, _ = problem_of(error)
+        code = codes.of_status(found.status)
+        members: dict[str, Any] = {} if ref is None else {"ref": ref}
+        members.update(code=code, status=found.status, title=found.title, detail=found.detail)
+        if found.errors:
+            members["errors"] = found.errors
+        if isinstance(error, TooMany):
+            members["reconnect_after"] = round(error.retry_after, 3)
+        if session_id is not None:
+            members["session_id"] = session_id[:128]
+        if session_id is not None and session_id == self._session_id and ref is None:
+            if isinstance(error, TooMany):
+                self.close(code, error.retry_after + self.streams.return_after())
+            else:
+                self._refuse(code, str(error))
+            return
+        self.put({"type": "error", **members})
+        if isinstance(error, Unauthenticated):
+            self._refuse(codes.UNAUTHENTICATED, str(error))
+
+    def _ok(self, frame: Frame, **members: Any) -> None:
+        self._answer("ok", frame, members)
+
+    def _answer(self, kind: str, frame: Frame, members: dict[str, Any]) -> None:
+        ref = {} if frame.ref is None else {"ref": frame.ref}
+        self.put({"type": kind, **ref, **members})
+
+    async def _obey(self, frame: Frame, principal: Principal) -> None:
+        store, transitions = self._services.store, self._services.transitions
+        match frame:
+            case Subscribe():
+                self._subscribe(frame)
+            case Unsubscribe(session_id=session_id):
+                self._drop(session_id)
+                self._ok(frame, session_id=session_id)
+            case Cancel(job_id=job_id):
+                status = await actions.cancel(store, transitions, principal, job_id)
+                self._ok(frame, job_id=job_id, status=status)
+            case Answer(job_id=job_id, input_id=input_id, value=value):
+                status = await actions.answer(
+                    store, transitions, principal, job_id, input_id, value
+                )
+                self._ok(frame, job_id=job_id, status=status)
+            case Ping():
+                self._answer("pong", frame, {"time": self.fanout.now()})
+
+    def _auth(self, frame: Auth) -> None:
+        principal = self._services.auth.authenticate(frame.token)
+        if self.principal is not None and not self.principal.same_holder(principal):
+            raise Unauthenticated("The token is another holder's: open another socket for it.")
+        self._ok(frame)
+        self._admitted(principal)
+
+    def _subscribe(self, frame: Subscribe) -> None:
+        assert self.principal is not None
+        session_id = frame.session_id
+        self.principal.require("read", session_id)
+        limit = self.settings.sessions_per_socket
+        if session_id not in self.subscribers and len(self.subscribers) >= limit:
+            raise TooMany(f"This socket follows {limit} sessions already.")
+        self._drop(session_id)
+        subscriber = Subscriber(session_id, self, after=cursor_of(frame.after), ref=frame.ref)
+        self.subscribers[session_id] = subscriber
+        try:
+            self.fanout.subscribe(subscriber)
+        except TooMany:
+            del self.subscribers[session_id]
+            raise
+
+    def _drop(self, session_id: str) -> None:
+        subscriber = self.subscribers.pop(session_id, None)
+        if subscriber is not None:
+            self.fanout.unsubscribe(subscriber)
