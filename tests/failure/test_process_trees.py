@@ -65,9 +65,9 @@ async def first_line(process: Process) -> str:
 async def test_term_comes_before_kill(processes: Processes) -> None:
     mark = Mark()
     code = """
-import os, signal, sys
-signal.signal(signal.SIGTERM, lambda *_: (print("bye", flush=True), sys.exit(5)))
-print("up", flush=True)
+import os, signal
+signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b"bye\\n"), os._exit(5)))
+os.write(1, b"up\\n")
 signal.pause()
 """
     process = await processes.start("j", python(code), env=mark.env())
@@ -265,6 +265,21 @@ async def test_a_minder_that_is_killed_takes_its_command_along(processes: Proces
     assert await process.wait() == -signal.SIGKILL
     await processes.end("j", grace=600)
     assert mark.alive() == [other.pid]
+
+
+async def test_a_minder_is_deaf_to_what_is_meant_for_others(processes: Processes) -> None:
+    mark = Mark()
+    process = await processes.start("j", DEAF, env=mark.env())
+    assert await first_line(process) == "up"
+    sleeps = await mark.until_running("sleep", 2)
+
+    # A service manager may signal all of a service; a dead warden's socket brings SIGPIPE.
+    for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE):
+        os.kill(parent_of(process.pid), sig)
+
+    # Had it died, its command would be dead before the next one has started.
+    assert await (await processes.start("other", ["true"])).wait() == 0
+    assert mark.alive() == sleeps
 
 
 async def test_a_minder_that_is_stopped_does_its_work(processes: Processes) -> None:

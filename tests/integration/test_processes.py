@@ -183,17 +183,26 @@ async def test_output_of_a_dead_job_can_still_be_read(processes: Processes) -> N
 
 
 async def test_lines_end_with_the_command_though_a_daemon_holds_the_pipe(
-    processes: Processes,
+    processes: Processes, tmp_path: Path
 ) -> None:
-    mark = Mark()
-    code = "(while :; do echo noise; done) & echo done"
-    process = await processes.start("j", ["sh", "-c", code], env=mark.env())
+    mark, wrote = Mark(), tmp_path / "wrote"
+    code = f"""
+import os, signal
+print("done", flush=True)
+if os.fork():
+    os._exit(0)
+# Much more than a pipe holds.
+for _ in range(1000):
+    print("noise" * 200, flush=True)
+open({str(wrote)!r}, "w").close()
+signal.pause()
+"""
+    process = await processes.start("j", python(code), env=mark.env())
 
-    lines = [text for _, text in await collect(process)]
-
-    assert "done" in lines
+    assert ("stdout", "done") in await collect(process)
     assert await process.wait() == 0
-    # It goes on until its job is over: neither killed by SIGPIPE nor blocked.
+    # It is neither killed by SIGPIPE nor blocked, and lives until its job is over.
+    await wait_until(wrote.exists)
     assert len(mark.alive()) == 1
     await processes.end("j", grace=0)
     assert mark.alive() == []
