@@ -78,12 +78,12 @@ def status(job: Job, tasks: Tasks, now: str) -> str:
     far = progress(job.progress)
     at = f" It is at {far}." if far else ""
     since = between(job.started_at, now)
-    running = f" for {duration(since)}" if since is not None else ""
+    run = f"; it has run for {duration(since)}" if since is not None else ""
     match job.status:
         case "pending":
             return f"{name} waits for a free worker."
         case "running":
-            return f"{name} is not done yet: {far or 'it is running'}; running{running}."
+            return f"{name} is not done yet{': ' + far if far else ''}{run}."
         case "input_required" if job.input is not None:
             return f"{name} waits for your answer: {plain(job.input.prompt)}"
         case "retrying":
