@@ -29,12 +29,16 @@ export class Api {
 
   /** A page of a session's jobs, newest first. @returns {Promise<{jobs: object[], more: string|null}>} */
   async jobs(sessionId, { cursor, limit = 50 } = {}) {
-    const page = await this.#call("GET", "jobs", { session_id: sessionId, cursor, limit });
-    return { jobs: page.jobs ?? [], more: page.more ?? page.cursor ?? null };
+    const { jobs, more = null } = await this.#call("GET", "jobs", { session_id: sessionId, cursor, limit });
+    return { jobs, more };
   }
 
   cancel(id) {
     return this.#call("POST", `jobs/${enc(id)}/cancel`, null, {});
+  }
+
+  answer(id, { input_id, value }) {
+    return this.#call("POST", `jobs/${enc(id)}/input`, null, { input_id, value });
   }
 
   /** A new job that does the same. @returns {Promise<{job_id: string, job: object}>} */
@@ -47,15 +51,15 @@ export class Api {
    * @returns {Promise<{line: number, stream: string, text: string}[]>}
    */
   async logs(id, { after = 0, limit = 1000 } = {}) {
-    const page = await this.#call("GET", `jobs/${enc(id)}/logs`, { after, limit });
-    const first = page.line ?? after + 1;
-    return (page.lines ?? []).map((l, i) => ({ line: l.line ?? first + i, stream: l.stream, text: l.text }));
+    const { lines } = await this.#call("GET", `jobs/${enc(id)}/logs`, { after, limit });
+    return lines;
   }
 
   /** Messages before a cursor, oldest first. @returns {Promise<{messages: object[], more: string|null}>} */
   async messages(sessionId, { before, limit = 50 } = {}) {
-    const page = await this.#call("GET", `sessions/${enc(sessionId)}/messages`, { before, limit });
-    return { messages: page.messages ?? [], more: page.more ?? null };
+    const path = `sessions/${enc(sessionId)}/messages`;
+    const { messages, more = null } = await this.#call("GET", path, { before, limit });
+    return { messages, more };
   }
 
   /** The person speaks. Safe to repeat with the same `message_id`. */

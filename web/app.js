@@ -210,8 +210,7 @@ class App {
     if (!this.more.done && state.messages.size >= 200) {
       const before = this.more.messages ?? state.messages.values().next().value.cursor;
       const { messages, more } = await api.messages(sessionId, { before });
-      const next = more ?? messages[0]?.cursor ?? null;
-      this.more = { messages: next, done: messages.length === 0 || next === null };
+      this.more = { messages: more, done: more === null };
       this.jobcast.put(sessionId, { type: "fetched.messages", messages });
     }
   }

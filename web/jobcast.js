@@ -52,6 +52,7 @@ export class Jobcast extends EventTarget {
    * @param {(reason: number) => Promise<{token: string, expiresAt?: string}|null>} [options.getToken]
    *   asked when the hub refuses ours (close code 4401) and it cannot be renewed
    * @param {typeof WebSocket} [options.WebSocket]
+   * @param {typeof WebSocket|null} [options.fallback] where no WebSocket gets through: Server-Sent Events
    * @param {typeof fetch} [options.fetch]
    * @param {Clock} [options.clock]
    * @param {() => number} [options.random]
@@ -69,6 +70,7 @@ export class Jobcast extends EventTarget {
       token: () => this.#token,
       freshToken: () => this.#freshToken(),
       ...(rest.WebSocket && { WebSocket: rest.WebSocket }),
+      ...(rest.fallback !== undefined && { fallback: rest.fallback }),
       ...(rest.random && { random: rest.random }),
     });
     this.#link.addEventListener("status", () => this.#emit("connection"));

@@ -2,7 +2,8 @@
  * A WebSocket to the hub that comes back by itself.
  *
  * It knows connecting, backing off, close codes, dead peers and commands with a `ref`; of sessions
- * and jobs it knows nothing (see `jobcast.js`).
+ * and jobs it knows nothing (see `jobcast.js`). Where no WebSocket ever gets through, as behind some
+ * proxies, it goes over to Server-Sent Events (see `sse.js`).
  *
  * Events: `status` after every change of `link.status`; `open` when a socket may be written to;
  * `frame` with the decoded object as `detail`.
@@ -13,6 +14,7 @@
  */
 
 import { JobcastError } from "./problem.js";
+import { SseSocket } from "./sse.js";
 
 /** Upper bound of the first wait and of any wait, in seconds: full jitter lies between 0 and it. */
 const BACKOFF_FIRST = 0.5;
@@ -21,6 +23,8 @@ const BACKOFF_CAP = 20;
 const SILENCE = 45_000;
 /** How long a new socket may take until the hub's first frame, in ms. */
 const PATIENCE = 15_000;
+/** Tries by WebSocket, none of which ever opened, after which Server-Sent Events are tried instead. */
+const WEBSOCKET_TRIES = 3;
 /** Commands that wait for an answer; past it a new one is refused, so a dead link cannot pile them up. */
 const MAX_PENDING = 64;
 
@@ -40,6 +44,8 @@ export class Link extends EventTarget {
   #heard = 0;
   #comeBackAfter = null;
   #refused = false;
+  /** Whether a WebSocket has ever opened: then it is the network that is away, not a proxy in the way. */
+  #websocketWorks = false;
   #refs = 0;
   #pending = new Map();
 
@@ -49,11 +55,12 @@ export class Link extends EventTarget {
    * @param {() => string|null} options.token
    * @param {() => Promise<string|null>} options.freshToken asked for when the hub refuses ours; null: give up
    * @param {typeof WebSocket} [options.WebSocket]
+   * @param {typeof WebSocket} [options.fallback] used when no WebSocket gets through; null: never
    * @param {() => number} [options.random]
    */
   constructor(options) {
     super();
-    this.#options = { WebSocket: globalThis.WebSocket, random: Math.random, ...options };
+    this.#options = { WebSocket: globalThis.WebSocket, fallback: SseSocket, random: Math.random, ...options };
     this.wake = this.wake.bind(this);
   }
 
@@ -140,9 +147,12 @@ export class Link extends EventTarget {
       return;
     }
     this.#set("connecting");
+    const { WebSocket, fallback } = this.#options;
+    // The tries go on by turns: one fallback, one WebSocket, for the proxy may have been a passing trouble.
+    const direct = this.#websocketWorks || !fallback || this.#tries < WEBSOCKET_TRIES || this.#tries % 2 === 0;
     let socket;
     try {
-      socket = new this.#options.WebSocket(this.#options.url(), ["jobcast.v1", `bearer.${token}`]);
+      socket = new (direct ? WebSocket : fallback)(this.#options.url(), ["jobcast.v1", `bearer.${token}`]);
     } catch {
       this.#lost(1006);
       return;
@@ -150,6 +160,7 @@ export class Link extends EventTarget {
     this.#socket = socket;
     this.#heard = Date.now();
     socket.onopen = () => {
+      this.#websocketWorks ||= direct;
       for (const { frame } of this.#pending.values()) this.send(frame);
       this.dispatchEvent(new Event("open"));
     };

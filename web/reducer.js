@@ -185,7 +185,7 @@ function logged(state, event) {
 }
 
 function gap(state, event) {
-  return putLines(state, event.job_id, [], (event.data ?? event).to ?? event.to);
+  return putLines(state, event.job_id, [], event.data.to);
 }
 
 function fetchedLogs(state, frame) {

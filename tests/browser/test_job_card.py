@@ -181,19 +181,32 @@ def test_a_log_follows_only_at_its_end(hub: FakeHub, card: Locator) -> None:
 
 def test_a_log_is_bounded_and_reads_back_over_http(hub: FakeHub, card: Locator) -> None:
     hub.job("running", started_at=now())
-    hub.log(401, *[f"line {n}" for n in range(401, 1001)])
-    hub.log(1001, *[f"line {n}" for n in range(1001, 1601)])
     log = card.get_by_role("log")
-    expect(log).to_contain_text("line 1600")
-    lines = [{"line": n, "stream": "stdout", "text": f"old {n}"} for n in range(401, 601)]
-    hub.answers["GET", "jobs/j1/logs"] = (200, {"lines": lines, "last": 1600})
-    log.get_by_role("button", name="Show earlier lines").click()
-    hub.wait(lambda: log.locator(".log-line").count() <= 1000)
-    expect(log).to_contain_text("line 601")
+    for first in range(401, 1901, 300):
+        hub.log(first, *[f"line {n}" for n in range(first, first + 300)])
+        expect(log).to_contain_text(f"line {first + 299}")
+    rows = log.locator(".log-line")
+    expect(rows).to_have_count(1000)
+    expect(rows.first).to_have_text("line 901")
+    lines = [{"line": n, "stream": "stdout", "text": f"old {n}"} for n in range(701, 901)]
+    hub.answers["GET", "jobs/j1/logs"] = (200, {"lines": lines, "last": 1900})
     log.evaluate("el => { el.scrollTop = 0; }")
     log.get_by_role("button", name="Show earlier lines").click()
-    hub.wait(lambda: ("GET", "jobs/j1/logs", None) in hub.calls)
-    assert log.locator(".log-line").count() <= 1000
+    expect(rows.first).to_have_text("old 701")
+    expect(rows).to_have_count(1000)
+    expect(rows.last).to_have_text("line 1700")
+    # The line that was at the top is still there, the new ones are above it.
+    row, view = log.locator("[data-n='901']").bounding_box(), log.bounding_box()
+    assert row is not None
+    assert view is not None
+    assert 0 <= row["y"] - view["y"] < 60
+    button(card, "Jump to latest").click()
+    expect(rows.last).to_have_text("line 1900")
+    # What lies further back than the hub keeps is said to be gone.
+    hub.answers["GET", "jobs/j1/logs"] = (200, {"lines": [], "last": 1900})
+    for _ in range(5):
+        log.get_by_role("button", name="Show earlier lines").click()
+    expect(log.get_by_role("button")).to_have_text("Earlier lines were not kept")
 
 
 def test_lines_that_were_skipped_are_fetched(hub: FakeHub, card: Locator) -> None:
@@ -201,7 +214,8 @@ def test_lines_that_were_skipped_are_fetched(hub: FakeHub, card: Locator) -> Non
     hub.answers["GET", "jobs/j1/logs"] = (200, {"lines": lines, "last": 5})
     hub.job("running", started_at=now())
     hub.log(1, "one")
-    hub.send({"type": "job.log_gap", "session_id": "chat:main", "job_id": "j1", "from": 2, "to": 4})
+    gap: Frame = {"type": "job.log_gap", "session_id": "chat:main", "job_id": "j1"}
+    hub.send(gap | {"data": {"from": 2, "to": 4}})
     hub.log(5, "five")
     log = card.get_by_role("log")
     expect(log.locator(".log-line")).to_have_text(

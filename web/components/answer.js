@@ -23,7 +23,7 @@ export class Answer extends HTMLElement {
     this.#shown = input.id;
     const confirm = input.kind === "confirm";
     this.dataset.kind = input.kind ?? "question";
-    const options = input.options?.length ? input.options : confirm ? ["yes", "no"] : null;
+    const options = choices(input);
     this.problem = h("p.answer-problem", { role: "alert" });
     const promptId = `ask-${input.id}`;
     const controls = options ? this.#buttons(options, confirm, answer) : this.#field(input, answer, promptId);
@@ -41,10 +41,9 @@ export class Answer extends HTMLElement {
   #buttons(options, confirm, answer) {
     const group = h("div.answer-options", { role: "group", "aria-label": confirm ? "Approval needed" : "Question" });
     options.forEach((option, i) => {
-      const value = option?.value ?? option;
-      const words = option?.label ?? (confirm ? CONFIRM_WORDS[value] : null) ?? label(value);
-      const button = h(i === 0 ? "button.button.primary" : "button.button", { type: "button", dataset: { value } }, words);
-      button.addEventListener("click", () => this.#send(answer, value, button, words));
+      const words = (confirm && CONFIRM_WORDS[option]) || wordOf(option);
+      const button = h(i === 0 ? "button.button.primary" : "button.button", { type: "button", dataset: { value: option } }, words);
+      button.addEventListener("click", () => this.#send(answer, option, button, words));
       group.append(button);
     });
     return group;
@@ -84,6 +83,20 @@ export class Answer extends HTMLElement {
     }
     this.removeAttribute("aria-busy");
   }
+}
+
+/** What there is to choose from, null when the answer is free. */
+function choices({ kind, options, schema }) {
+  if (options?.length) return options;
+  if (kind === "confirm") return ["yes", "no"];
+  if (schema?.type === "boolean") return [true, false];
+  return schema?.enum?.length ? schema.enum : null;
+}
+
+/** Plain words get a capital; whatever else stands for itself is shown as it is. */
+function wordOf(option) {
+  if (typeof option === "boolean") return option ? "Yes" : "No";
+  return /^[a-z][a-z ]*$/.test(option) ? label(option) : String(option);
 }
 
 customElements.define("jc-answer", Answer);

@@ -10,7 +10,7 @@ export class Composer extends HTMLElement {
   connectedCallback() {
     if (this.field) return;
     this.field = h("textarea.composer-field", {
-      rows: "1", placeholder: "Ask for a job…", "aria-label": "Message", autocomplete: "off", maxlength: "16000",
+      rows: "1", placeholder: "Ask for a job…", "aria-label": "Message", autocomplete: "off",
       dataset: { testid: "composer" },
     });
     this.button = h("button.composer-send", { type: "submit", "aria-label": "Send", title: "Send (Enter)" }, icon("send"));

@@ -19,6 +19,7 @@ const ERROR_WORDS = {
 
 export class JobCard extends HTMLElement {
   #job = null;
+  #shownLog = null;
   #context = null;
   #result = undefined;
   #details = "";
@@ -70,9 +71,12 @@ export class JobCard extends HTMLElement {
    * @param {object} context what a card may do, and knows: `now() cancel(id) retry(id) input(…) logs(…) whole(id) may(scope)`
    */
   update(job, log, context) {
+    this.#context = context;
+    // States are never modified: the same objects look the same.
+    if (job === this.#job && log === this.#shownLog) return;
     const before = this.#job;
     this.#job = job;
-    this.#context = context;
+    this.#shownLog = log;
     this.dataset.status = job.status;
     this.dataset.tone = STATUS[job.status]?.tone ?? "idle";
     if (before?.status !== job.status) {

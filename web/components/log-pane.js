@@ -82,10 +82,8 @@ export class LogPane extends HTMLElement {
     if (this.#following) this.#start = Math.max(this.#start, this.#end - MAX_LINES + 1);
     this.#end = Math.min(this.#end, this.#start + MAX_LINES - 1);
     this.#start = Math.max(this.#start, this.#floor);
-    reconcile(this.list, this.#wanted());
-    this.#tellEarlier();
+    this.#draw();
     this.jump.hidden = this.#following || (this.#atBottom() && this.#end === last);
-    if (this.#following) this.view.scrollTop = this.view.scrollHeight;
     this.#fill();
   }
 
@@ -159,21 +157,30 @@ export class LogPane extends HTMLElement {
       if (first > from) this.#floor = Math.max(this.#floor, Math.min(first, to + 1));
       for (const l of lines) if (l.line < this.#log.from || !this.#line(l.line)) this.#older.set(l.line, l);
     }
-    const height = this.view.scrollHeight;
-    const top = this.view.scrollTop;
     this.render();
-    if (!this.#following) this.view.scrollTop = top + (this.view.scrollHeight - height);
     for (const n of this.#older.keys()) if (n < this.#start || n > this.#end) this.#older.delete(n);
   }
 
   #readEarlier() {
-    if (this.#busy) return;
     this.#following = false;
     this.#failed = false;
-    const to = this.#start - 1;
     this.#start = Math.max(this.#floor, this.#start - STEP);
     this.#end = Math.min(this.#end, this.#start + MAX_LINES - 1);
-    this.#read(this.#start, to);
+    // Drawing finds the lines that are not held, and reads them.
+    this.render();
+  }
+
+  /** Draws the rows. What comes or goes above must not move the row that is being read. */
+  #draw() {
+    const { scrollTop } = this.view;
+    const origin = this.view.offsetTop;
+    const anchor = this.#following ? null
+      : [...this.list.children].find((row) => row.dataset.n && row.offsetTop - origin + row.offsetHeight > scrollTop);
+    const before = anchor?.offsetTop;
+    reconcile(this.list, this.#wanted());
+    this.#tellEarlier();
+    if (this.#following) this.view.scrollTop = this.view.scrollHeight;
+    else if (anchor?.isConnected) this.view.scrollTop = scrollTop + anchor.offsetTop - before;
   }
 
   #toLatest() {

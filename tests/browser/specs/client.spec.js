@@ -30,7 +30,7 @@ function stage({ answers = {}, ...options } = {}) {
     if (value instanceof Response) return value;
     return new Response(JSON.stringify(value));
   };
-  const jobcast = new Jobcast({ base: "http://hub.test/", token: "t0", WebSocket: FakeSocket, fetch, random: () => 0, ...options });
+  const jobcast = new Jobcast({ base: "http://hub.test/", token: "t0", WebSocket: FakeSocket, fallback: null, fetch, random: () => 0, ...options });
   const seen = [];
   for (const type of ["change", "connection", "token", "refused"]) {
     jobcast.addEventListener(type, ({ detail }) => seen.push([type, type === "connection" ? jobcast.connection.status : detail]));
