@@ -1,9 +1,5 @@
 """The fields that requests are made of: their charsets and bounds, once for decoding and for
-`/openapi.json`.
-
-Where a pattern ends, Python's `$` would let a newline through; what decodes says `(?!\\n)` after
-it, and what is shown does without, since other engines need it not.
-"""
+`/openapi.json`."""
 
 from __future__ import annotations
 
@@ -15,20 +11,21 @@ from msgspec import Meta, Raw
 from hub import jobs
 from hub.events import seq
 
-_WORDS: dict[str, str] = {}
 #: What a regular expression in a decoder's error means.
-WORDS: Final = _WORDS
+WORDS: Final[dict[str, str]] = {}
+
+
+#: Python's `$` lets a newline through at the end; other engines need this not.
+NO_NEWLINE: Final = r"(?!\n)"
 
 
 def _text(pattern: re.Pattern[str], words: str, example: str) -> Meta:
-    shown = f"^{pattern.pattern}$"
-    strict = shown + r"(?!\n)"
-    _WORDS[strict] = words
+    strict = f"^{pattern.pattern}${NO_NEWLINE}"
+    WORDS[strict] = words
     return Meta(
         pattern=strict,
-        description=words[:1].upper() + words[1:] + ".",
+        description=words[:1].upper() + words[1:],
         examples=[example],
-        extra_json_schema={"pattern": shown},
     )
 
 

@@ -34,7 +34,7 @@ class JobRequest(Struct, kw_only=True, forbid_unknown_fields=True):
 
     task: TaskName
     session_id: SessionId
-    params: Object = Raw(b"{}")
+    params: Object = msgspec.field(default_factory=lambda: Raw(b"{}"))
     key: Annotated[
         KeyName | None,
         Meta(description="While a job of the session with this key is live, there is no second."),
@@ -119,7 +119,9 @@ class ForeignCompleted(
 ):
     """The job is done."""
 
-    result: Annotated[Raw, Meta(description="Any JSON value.")] = Raw(b"null")
+    result: Annotated[Raw, Meta(description="Any JSON value.")] = msgspec.field(
+        default_factory=lambda: Raw(b"null")
+    )
 
 
 class ForeignFailed(

@@ -20,11 +20,12 @@ from hub.transitions import Transitions
 
 if TYPE_CHECKING:
     from hub.fanout import Fanout
+    from hub.streams import Streams
 
 
 @dataclass(kw_only=True)
 class Services:
-    """One hub's services. `draining` is set once the hub goes away: streams and waits end then.
+    """One hub's services. `draining` is set once the hub goes away: what waits ends then.
 
     `connect_limit` counts new streams by client address, `enqueue_limit` jobs by credential."""
 
@@ -37,9 +38,16 @@ class Services:
     origins: Origins
     enqueuer: Enqueuer
     fanout: Fanout
+    streams: Streams
     connect_limit: RateLimit
     enqueue_limit: RateLimit
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def drain(self) -> None:
+        """Ends waits and streams, whose clients are told to come back. Returns once the streams
+        are over, or after their grace."""
+        self.draining.set()
+        await self.streams.drain()
 
 
 def services_of(connection: HTTPConnection) -> Services:

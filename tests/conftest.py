@@ -22,6 +22,7 @@ from hub.scripts import Scripts
 from hub.settings import Settings
 from hub.store import Store
 from hub.transitions import Transitions
+from tests.running_hub import Hub, running
 from worker.valkey import server_binary as embedded_binary
 
 # Examples share two cores with servers and browsers: a slow one says nothing about the code.
@@ -167,6 +168,14 @@ def store(redis: Redis, scripts: Scripts) -> Store:
 @pytest.fixture
 def transitions(redis: Redis, scripts: Scripts) -> Transitions:
     return Transitions(redis, scripts)
+
+
+@pytest.fixture
+async def hub(settings: Settings) -> AsyncIterator[Hub]:
+    """A hub on the test's Valkey, served by uvicorn in this loop: `.url`, `.client` (which has
+    the API key), `.token(...)`, `.services`."""
+    async with running(settings, API_KEY) as hub:
+        yield hub
 
 
 async def wait_until(

@@ -1,1 +1,30 @@
 """The HTTP API: one file per resource, each with the operations that it answers."""
+
+from typing import Final
+
+from hub.api import (
+    foreign,
+    health,
+    jobs,
+    logs,
+    queues,
+    sessions,
+    streams,
+    tokens,
+    tools,
+    webhooks,
+)
+from hub.api.operation import Operation
+
+OPERATIONS: Final[tuple[Operation, ...]] = (
+    *jobs.OPERATIONS,
+    *logs.OPERATIONS,
+    *foreign.OPERATIONS,
+    *sessions.OPERATIONS,
+    *streams.OPERATIONS,
+    *tokens.OPERATIONS,
+    *webhooks.OPERATIONS,
+    *queues.OPERATIONS,
+    *tools.OPERATIONS,
+    *health.OPERATIONS,
+)

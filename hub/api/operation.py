@@ -23,7 +23,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 Method = Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Operation:
     """One method of one path.
 

@@ -1,0 +1,142 @@
+"""The hub: one Starlette app of all doors, over services that live as long as it does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute, WebSocketRoute
+
+from hub import websocket
+from hub.api import OPERATIONS
+from hub.api.operation import routes_of
+from hub.auth import Authenticator
+from hub.connection import check_server, connect
+from hub.enqueue import Enqueuer
+from hub.errors import JobcastError
+from hub.fanout import Fanout
+from hub.middleware import BodyLimit, OriginGuard, SecurityHeaders
+from hub.openapi import openapi_routes
+from hub.origins import Origins
+from hub.page import page_routes
+from hub.problems import handle
+from hub.ratelimit import RateLimit
+from hub.scripts import Scripts
+from hub.services import Services
+from hub.settings import Settings
+from hub.store import Store
+from hub.streams import Streams
+from hub.supervisor import keep_running
+from hub.tick import Ticker
+from hub.transitions import Transitions
+from hub.webhooks.deliveries import Deliveries
+from hub.webhooks.delivery import Deliverer
+from hub.webhooks.guard import parse_networks
+from hub.webhooks.sender import Sender
+
+CONNECT_BURST: Final = 4
+ENQUEUE_BURST: Final = 5
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The app. Its lifespan connects to Redis, and refuses one that is not fit.
+
+    Raises SettingsError for settings that cannot be: no secret, keys that are none, and so on."""
+    auth, origins = Authenticator(settings), Origins(settings)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        redis = connect(settings.redis_url)
+        try:
+            await check_server(redis)
+            services = _services(settings, redis, auth, origins)
+            app.state.services = services
+            async with _running(services):
+                yield
+        finally:
+            await redis.aclose()
+
+    app = Starlette(
+        routes=_routes(),
+        lifespan=lifespan,
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(OriginGuard, origins=origins),
+            Middleware(BodyLimit, most=settings.body_bytes),
+        ],
+        exception_handlers=_handlers(),
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _handlers() -> dict[Any, Any]:
+    kinds = (JobcastError, HTTPException, RedisError, ClientDisconnect, Exception)
+    return dict.fromkeys(kinds, handle)
+
+
+def _routes() -> list[BaseRoute]:
+    return [
+        *routes_of(OPERATIONS),
+        WebSocketRoute("/ws", websocket.endpoint),
+        WebSocketRoute("/ws/{session_id}", websocket.endpoint),
+        *openapi_routes(OPERATIONS),
+        *page_routes(),
+    ]
+
+
+def _services(settings: Settings, redis: Redis, auth: Authenticator, origins: Origins) -> Services:
+    scripts = Scripts(settings)
+    store = Store(redis, scripts)
+    fanout = Fanout(redis, store, limit=settings.connections_per_session)
+    return Services(
+        settings=settings,
+        redis=redis,
+        scripts=scripts,
+        store=store,
+        transitions=Transitions(redis, scripts),
+        auth=auth,
+        origins=origins,
+        enqueuer=Enqueuer(store, settings),
+        fanout=fanout,
+        streams=Streams(fanout, settings),
+        connect_limit=RateLimit(settings.connect_rate, settings.connect_rate * CONNECT_BURST),
+        enqueue_limit=RateLimit(settings.enqueue_rate, settings.enqueue_rate * ENQUEUE_BURST),
+    )
+
+
+@asynccontextmanager
+async def _running(services: Services) -> AsyncIterator[None]:
+    """The hub's own tasks, for as long as the context lasts."""
+    settings, redis = services.settings, services.redis
+    nets = parse_networks(settings.webhook_allow_nets)
+    async with Sender(allow_http=settings.webhook_allow_http, allow_nets=nets) as sender:
+        deliverer = Deliverer(
+            Deliveries(redis, services.scripts), sender, settings.checked_secret()
+        )
+        ticker = Ticker(redis, services.scripts)
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(keep_running(name, run), name=name)
+                for name, run in (
+                    ("fanout", services.fanout.run),
+                    ("streams", services.streams.run),
+                    ("tick", ticker.run),
+                    ("webhooks", deliverer.run),
+                )
+            ]
+            try:
+                yield
+            finally:
+                services.draining.set()
+                # A try that is cut off is made again when its lease is over.
+                for task in tasks:
+                    task.cancel()

@@ -1,0 +1,91 @@
+"""uvicorn, with a drain before it shuts down and a log that tells no tokens."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import unquote
+
+import uvicorn
+
+from hub.app import create_app
+from hub.services import Services
+from hub.settings import Settings
+
+log = logging.getLogger("jobcast")
+
+#: Seconds for requests under way, after the drain.
+SHUTDOWN_GRACE: Final = 10
+KEEP_ALIVE: Final = 75
+_PARAMETER: Final = re.compile(r"(?<=[?&])([^=&\s]+)=([^&\s\"]*)")
+
+
+class Server(uvicorn.Server):
+    """Serves the hub. `ready` is called with its address once it answers there."""
+
+    def __init__(self, settings: Settings, ready: Callable[[str], None] = lambda _: None) -> None:
+        self.app = create_app(settings)
+        self.url = ""
+        self._ready = ready
+        super().__init__(
+            uvicorn.Config(
+                self.app,
+                host=settings.host,
+                port=settings.port,
+                # Sans-I/O: the one implementation of uvicorn's that is not deprecated upstream.
+                ws="websockets-sansio",
+                ws_max_size=settings.ws_message_bytes,
+                # Compression would cost each idle socket more memory than it saves bytes.
+                ws_per_message_deflate=False,
+                lifespan="on",
+                log_config=None,
+                server_header=False,
+                timeout_keep_alive=KEEP_ALIVE,
+                timeout_graceful_shutdown=SHUTDOWN_GRACE,
+            )
+        )
+        for name in ("uvicorn.access", "uvicorn.error"):
+            logger = logging.getLogger(name)
+            if not any(isinstance(known, Redact) for known in logger.filters):
+                logger.addFilter(Redact())
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            address = self.servers[0].sockets[0].getsockname()
+            host = f"[{address[0]}]" if ":" in address[0] else address[0]
+            self.url = f"http://{host}:{address[1]}"
+            self._ready(self.url)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # uvicorn waits for its connections before it tells the app, and streams would never end.
+        for server in self.servers:
+            server.close()
+        services: Services | None = getattr(self.app.state, "services", None)
+        if services is not None and not self.force_exit:
+            await services.drain()
+        await super().shutdown(sockets)
+
+
+class Redact(logging.Filter):
+    """Takes the values of `token` out of the addresses that uvicorn logs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                redacted(arg) if isinstance(arg, str) else arg for arg in record.args
+            )
+        return True
+
+
+def redacted(text: str) -> str:
+    """The text with the value of every query parameter `token` replaced, however it is spelt."""
+
+    def hide(match: re.Match[str]) -> str:
+        is_token = unquote(match[1]).lower() == "token"
+        return f"{match[1]}=(hidden)" if is_token else match[0]
+
+    return _PARAMETER.sub(hide, text)

@@ -1,0 +1,36 @@
+"""Keeps the hub's own tasks running."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+log = logging.getLogger("jobcast")
+
+FIRST_PAUSE: Final = 0.5
+LONGEST_PAUSE: Final = 30.0
+#: A task that has run for so long is taken for sound again, in seconds.
+SOUND: Final = 60.0
+
+
+async def keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Runs `run` and starts it again whenever it fails, after a pause that grows, until it is
+    cancelled or returns by itself. What outages of Redis do is up to `run`: what fails here is a
+    bug, and must not take the rest of the hub with it."""
+    loop = asyncio.get_running_loop()
+    pause = FIRST_PAUSE
+    while True:
+        began = loop.time()
+        try:
+            await run()
+        except Exception:
+            if loop.time() - began > SOUND:
+                pause = FIRST_PAUSE
+            log.exception("%s failed; it starts again in %.1f s", name, pause)
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))
+            pause = min(2 * pause, LONGEST_PAUSE)
+        else:
+            return

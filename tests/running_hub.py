@@ -1,0 +1,67 @@
+"""A hub that runs in the test's own loop, on a port of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+
+from hub.server import Server
+from hub.services import Services
+from hub.settings import Settings
+
+
+@dataclasses.dataclass
+class Hub:
+    """`client` speaks for an API key; `url` is the hub's address."""
+
+    server: Server
+    url: str
+    client: httpx2.AsyncClient
+    settings: Settings
+
+    @property
+    def services(self) -> Services:
+        found: Services = self.server.app.state.services
+        return found
+
+    def token(
+        self,
+        *sessions: str,
+        scope: str = "read cancel enqueue input approve",
+        sub: str = "user",
+        ttl: float = 600,
+        **more: Any,
+    ) -> str:
+        """A token for these sessions (`s1` unless said)."""
+        return self.services.auth.mint(sub, sessions or ("s1",), scope, ttl, **more).token
+
+    @asynccontextmanager
+    async def as_(self, token: str | None, **headers: str) -> AsyncIterator[httpx2.AsyncClient]:
+        """A client that speaks for a token, or for nobody."""
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        async with httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=30) as client:
+            yield client
+
+
+@asynccontextmanager
+async def running(settings: Settings, api_key: str) -> AsyncIterator[Hub]:
+    """Serves until the context ends; then drains and stops."""
+    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    server = Server(settings, ready=ready.set_result)
+    async with asyncio.TaskGroup() as group:
+        # A server that cannot start ends the group, and so the wait for its address.
+        group.create_task(server.serve())
+        async with asyncio.timeout(20):
+            url = await ready
+        try:
+            headers = {"Authorization": f"Bearer {api_key}"}
+            async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
+                yield Hub(server, url, client, settings)
+        finally:
+            server.should_exit = True
