@@ -99,6 +99,11 @@ class Subscriber:
         except TimeoutError:
             raise AssertionError(f"never came: {what}\n{self.summary()}") from None
 
+    async def another_hello(self) -> None:
+        """Returns once it has come back."""
+        before = len(self.hellos)
+        await self.until(lambda: len(self.hellos) > before, "another hello")
+
     async def ended(self, job_ids: list[str], timeout: float = 60.0) -> None:
         """Returns once all these jobs have been told to have ended."""
         wanted = set(job_ids)
