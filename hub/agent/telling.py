@@ -59,7 +59,7 @@ def short_test(test: str) -> str:
 
 
 def progress(found: Progress | None) -> str:
-    """`23 of 47, 49 %: Running tests`."""
+    """`23 of 47, 49 %`."""
     if found is None:
         return ""
     parts = []
@@ -67,15 +67,19 @@ def progress(found: Progress | None) -> str:
         parts.append(f"{found.current:g} of {found.total:g}")
     if found.percent is not None:
         parts.append(f"{found.percent:.0f} %")
-    numbers = ", ".join(parts)
-    message = plain(found.message, 200) if found.message else ""
-    return ": ".join(filter(None, (numbers, message)))
+    return ", ".join(parts)
+
+
+def doing(found: Progress | None) -> str:
+    """The same, and what it does: `23 of 47, 49 %: Running tests`."""
+    message = plain(found.message, 200) if found is not None and found.message else ""
+    return ": ".join(filter(None, (progress(found), message)))
 
 
 def status(job: Job, tasks: Tasks, now: str) -> str:
     """How one job is; `now` is the time as the job's own times are written."""
     name = title(job, tasks)
-    far = progress(job.progress)
+    far = doing(job.progress)
     at = f" It is at {far}." if far else ""
     since = between(job.started_at, now)
     run = f"; it has run for {duration(since)}" if since is not None else ""
@@ -195,7 +199,7 @@ def failures(job: Job, tasks: Tasks, log: Sequence[str]) -> str:
     for test, message in found[:MAX_NAMED]:
         lines = excerpt(test, log)
         parts.append(
-            f"{code(test, 200)}: {plain(message, 400) or 'no message.'}"
+            f"{code(test, 200)}: {code(message, 400) if message else 'no message.'}"
             + (f"\n\n{_block(lines)}" if lines else "")
         )
     left = len(found) - len(parts)

@@ -139,7 +139,7 @@ def test_several_statuses_are_a_list() -> None:
             "The run ended early: Interrupted: 1 error. Shall I look at the failures?",
         ),
         (
-            job("cancelled", progress=Progress(50, 5, 10)),
+            job("cancelled", progress=Progress(50, 5, 10, "Running tests")),
             "**Run tests** was cancelled after 12 s, at 5 of 10, 50 %.",
         ),
         (job("cancelled", started_at=None), "**Run tests** was cancelled before it ran."),
@@ -210,9 +210,8 @@ def test_failures_are_shown_with_their_part_of_the_log() -> None:
 
 
 def test_failures_without_a_log_are_shown_by_their_message() -> None:
-    assert "`tests/test_auth.py::test_login_timeout`: assert 31 \\<= 30" in telling.failures(
-        TWO, TASKS, []
-    )
+    said = telling.failures(TWO, TASKS, [])
+    assert "`tests/test_auth.py::test_login_timeout`: `assert 31 <= 30`" in said
 
 
 def test_nothing_in_a_log_can_end_its_block() -> None:

@@ -52,7 +52,8 @@ class View:
         job_id = str(frame["job_id"])
         if kind == "job.log":
             lines = self.tails.setdefault(job_id, deque(maxlen=TAIL))
-            lines.extend(line["text"] for line in frame["data"]["lines"])
+            shown = (line["text"].rstrip() for line in frame["data"]["lines"])
+            lines.extend(line for line in shown if line and not line.startswith("::jobcast "))
         elif kind != "job.log_gap":
             job = self.jobs.setdefault(job_id, {"rev": 0})
             if frame["rev"] <= job["rev"]:

@@ -109,8 +109,10 @@ class Screen:
             return
         self._told[job_id] = told
         tail = list(view.tails.get(job_id, ()))
-        last = f" │ {tail[-1].strip()[:60]}" if tail and job["status"] == "running" else ""
-        self._console.print(Text(f"  [{job['task']}] {job['status']}{_far(job)}{last}"))
+        last = f" │ {tail[-1].strip()[:50]}" if tail and job["status"] == "running" else ""
+        asked = f" │ {job['input']['prompt']}" if job.get("input") else ""
+        line = f"  [{job['task']}] {job['status']}{_far(job)}{last}{asked}"
+        self._console.print(Text(line), soft_wrap=True)
 
 
 def _far(job: dict[str, Any]) -> str:
