@@ -161,7 +161,9 @@ class App {
       const first = [...(state?.messages.values() ?? [])].find((m) => m.role === "user");
       const known = conversations.list().find((c) => c.id === this.sessionId);
       if (first && !known?.title) conversations.note(this.sessionId, brief(first.text));
-      this.sidebar.update(conversations.list(), this.sessionId);
+      const { sessions } = this.identity;
+      const mine = conversations.list().filter((c) => covers(sessions, c.id) || c.id === this.sessionId);
+      this.sidebar.update(mine, this.sessionId, sessions.some((p) => p.endsWith(":*")));
     });
   }
 

@@ -30,12 +30,12 @@ export async function identify({ code, token }) {
       return remember(await api.exchange(code));
     } catch (error) {
       // A reloaded link: its code is spent, but this tab may well be signed in.
-      const known = valid(signIn.load());
+      const known = signIn.load();
       if (known) return known;
       throw error;
     }
   }
-  return valid(signIn.load());
+  return signIn.load();
 }
 
 /** Keeps a token for this tab. */
@@ -47,12 +47,6 @@ export function remember({ token, expires_at, sessions }) {
     sessions: sessions ?? claims.sessions ?? signIn.load()?.sessions ?? [],
   };
   signIn.save(identity);
-  return identity;
-}
-
-function valid(identity) {
-  if (!identity?.token) return null;
-  if (identity.expiresAt && Date.parse(identity.expiresAt) < Date.now()) return null;
   return identity;
 }
 

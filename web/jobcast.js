@@ -39,9 +39,11 @@ export class Jobcast extends EventTarget {
   #token;
   #expiresAt;
   #getToken;
+  /** Whether renewing may still bring more time. */
+  #lasting = true;
   #renewTimer = 0;
   #renewing = null;
-  /** @type {Map<string, {state: object, asked: boolean, fetching: Map<string, boolean>, again: number}>} */
+  /** @type {Map<string, {state: object, asked: boolean, fetching: Map<string, boolean>, timers: Set<number>}>} */
   #sessions = new Map();
 
   /**
@@ -89,7 +91,7 @@ export class Jobcast extends EventTarget {
   /** Follows a session; connects if need be. */
   open(sessionId) {
     if (!this.#sessions.has(sessionId)) {
-      this.#sessions.set(sessionId, { state: initialState(), asked: false, fetching: new Map(), again: 0 });
+      this.#sessions.set(sessionId, { state: initialState(), asked: false, fetching: new Map(), timers: new Set() });
       if (this.#link.open) this.#subscribe(sessionId);
     }
     this.#link.start();
@@ -99,7 +101,7 @@ export class Jobcast extends EventTarget {
   close(sessionId) {
     const session = this.#sessions.get(sessionId);
     if (!session) return;
-    clearTimeout(session.again);
+    stopAll(session.timers);
     this.#sessions.delete(sessionId);
     this.#link.send({ type: "unsubscribe", session_id: sessionId });
   }
@@ -107,7 +109,7 @@ export class Jobcast extends EventTarget {
   /** Ends everything. The object may not be used afterwards. */
   destroy() {
     clearTimeout(this.#renewTimer);
-    for (const { again } of this.#sessions.values()) clearTimeout(again);
+    for (const { timers } of this.#sessions.values()) stopAll(timers);
     this.#sessions.clear();
     this.#link.stop();
   }
@@ -190,7 +192,7 @@ export class Jobcast extends EventTarget {
       return;
     }
     // Codes of 4000–4099 end a subscription only for now.
-    session.again = setTimeout(() => this.#subscribe(sessionId), 1000 * (1 + Math.random()));
+    later(session.timers, 1000 * (1 + Math.random()), () => this.#subscribe(sessionId));
   }
 
   #received(frame) {
@@ -241,14 +243,14 @@ export class Jobcast extends EventTarget {
         session.fetching.delete(jobId);
         return;
       }
-      session.again = setTimeout(() => this.#fetch(sessionId, jobId), FETCH_AGAIN);
+      later(session.timers, FETCH_AGAIN, () => this.#fetch(sessionId, jobId));
     }
   }
 
   /** What could not be fetched while the hub was away. */
   #fetchNeeded(sessionId) {
     const session = this.#sessions.get(sessionId);
-    clearTimeout(session.again);
+    stopAll(session.timers);
     for (const jobId of [...session.fetching.keys()]) this.#fetch(sessionId, jobId);
   }
 
@@ -259,13 +261,13 @@ export class Jobcast extends EventTarget {
   }
 
   #renewalDue() {
-    return this.#lifeLeft() < 120_000;
+    return this.#lasting && this.#lifeLeft() < 120_000;
   }
 
   #planRenewal() {
     clearTimeout(this.#renewTimer);
     const left = this.#lifeLeft();
-    if (!Number.isFinite(left)) return;
+    if (!this.#lasting || !Number.isFinite(left)) return;
     // A fifth before the end leaves room for a hub that is away; a timer holds at most 24 days.
     const wait = Math.max(5_000, Math.min(left - Math.max(60_000, left / 5), 2 ** 31 - 1));
     this.#renewTimer = setTimeout(() => this.#renew(), wait);
@@ -283,10 +285,13 @@ export class Jobcast extends EventTarget {
   async #renewOnce() {
     try {
       const { token, expires_at } = await this.api.renew();
+      // The hub renews up to some hours after sign-in: what lives no longer than before is the last.
+      this.#lasting = Date.parse(expires_at) > Date.parse(this.#expiresAt) + 1000;
       this.#take({ token, expiresAt: expires_at });
       if (this.#link.open) await this.#link.command({ type: "auth", token });
     } catch (error) {
       if (!(error instanceof JobcastError)) throw error;
+      this.#lasting &&= error.passing;
     }
   }
 
@@ -310,6 +315,7 @@ export class Jobcast extends EventTarget {
     }
     const given = await this.#getToken(4401);
     if (!given) return null;
+    this.#lasting = true;
     this.#take(given);
     this.#planRenewal();
     return given.token;
@@ -318,4 +324,17 @@ export class Jobcast extends EventTarget {
   #emit(type, detail = null) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+function later(timers, wait, call) {
+  const timer = setTimeout(() => {
+    timers.delete(timer);
+    call();
+  }, wait);
+  timers.add(timer);
+}
+
+function stopAll(timers) {
+  timers.forEach(clearTimeout);
+  timers.clear();
 }

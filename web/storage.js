@@ -35,7 +35,11 @@ function set(kind, name, value) {
 
 /** @returns {{token: string, expiresAt: string|null, sessions: string[]}|null} */
 export const signIn = {
-  load: () => get("sessionStorage", "signin"),
+  load() {
+    // Whether it has expired is for the hub to say: this machine's clock may be wrong.
+    const value = get("sessionStorage", "signin");
+    return typeof value?.token === "string" && Array.isArray(value.sessions) ? value : null;
+  },
   save: (value) => set("sessionStorage", "signin", value),
 };
 

@@ -6,16 +6,21 @@ import { icon } from "../icons.js";
 export class Sidebar extends HTMLElement {
   connectedCallback() {
     if (this.list) return;
-    const fresh = h("button.button.new", { type: "button", dataset: { testid: "new-conversation" }, onclick: () => this.#choose(null) },
+    this.fresh = h("button.button.new", { type: "button", dataset: { testid: "new-conversation" }, onclick: () => this.#choose(null) },
       icon("plus"), "New conversation");
     this.list = h("ul.conversations");
     this.veil = h("div.veil", { onclick: () => this.toggle(false) });
-    this.nav = h("nav.sidebar", { id: "sidebar", "aria-label": "Conversations" }, fresh, this.list);
+    this.nav = h("nav.sidebar", { id: "sidebar", "aria-label": "Conversations" }, this.fresh, this.list);
     this.append(this.veil, this.nav);
   }
 
-  /** @param {{id: string, title: string}[]} conversations @param {string} current */
-  update(conversations, current) {
+  /**
+   * @param {{id: string, title: string}[]} conversations
+   * @param {string} current
+   * @param {boolean} mayAdd whether this person may begin another
+   */
+  update(conversations, current, mayAdd) {
+    this.fresh.hidden = !mayAdd;
     const key = JSON.stringify([conversations, current]);
     if (this.dataset.key === key) return;
     this.dataset.key = key;
