@@ -155,6 +155,9 @@ class Warden:
         end = boottime() + _CLEAN_UP
         while (self._worker is not None or not custody.empty) and boottime() < end:
             self._turn(end - boottime())
+        if self._worker is not None:
+            # Its minder goes on by itself.
+            self._let_go(self._worker)
 
     def _start_worker(self, argv: Sequence[str]) -> Custody:
         """Start it under a minder of its own, so that its own children are known to be its own.
@@ -266,13 +269,16 @@ class Warden:
     def _worker_gone(self, status: int) -> None:
         assert self._worker is not None
         self._hear_worker()
-        self._watch(self._worker.fileno(), None, 0)
-        self._worker.close()
-        self._worker = None
+        self._let_go(self._worker)
         if self._code is None:
             self._code = -signal.SIGKILL
         if status != 0 and self._custody is not None:
             self._custody.sweep()
+
+    def _let_go(self, worker: Handle) -> None:
+        self._watch(worker.fileno(), None, 0)
+        worker.close()
+        self._worker = None
 
 
 def main(args: Sequence[str]) -> int:

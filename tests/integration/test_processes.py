@@ -175,11 +175,13 @@ async def test_a_slow_consumer_makes_the_command_wait(processes: Processes) -> N
 
 
 async def test_output_of_a_dead_job_can_still_be_read(processes: Processes) -> None:
-    process = await processes.start("j", ["sh", "-c", "echo before; kill -9 $$"])
+    # More than is buffered, and no more than that and what a pipe holds.
+    total = 100_000
+    process = await processes.start("j", ["sh", "-c", f"yes | head -c {total}; kill -9 $$"])
     await wait_until(lambda: process.returncode is not None)
     await processes.end("j")
 
-    assert await collect(process) == [("stdout", "before")]
+    assert await collect(process) == [("stdout", "y")] * (total // 2)
 
 
 async def test_lines_end_with_the_command_though_a_daemon_holds_the_pipe(
