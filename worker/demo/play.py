@@ -132,7 +132,7 @@ class _Conversation:
         def found(view: View) -> int | None:
             job = view.jobs[job_id]
             if job["status"] in TERMINAL:
-                raise Broken(f"the job was {job['status']} before it was {least} tests far")
+                raise Broken(f"the job ended ({job['status']}{_why(job)}) before {least} tests")
             current = (job.get("progress") or {}).get("current") or 0
             return int(current) if current >= least else None
 
@@ -143,8 +143,7 @@ class _Conversation:
         job = await self._client.until(
             lambda view: _with_status(view, job_id, *TERMINAL), "the job's end", LONG
         )
-        error = (job.get("error") or {}).get("message", "")
-        expect(job["status"] == status, f"the job is {status}, not {job['status']} {error}".strip())
+        expect(job["status"] == status, f"the job is {status}, not {job['status']}{_why(job)}")
         word = await self._client.until(
             lambda view: view.messages.get(f"word.{job_id}"), "the agent's word on it", SHORT
         )
@@ -154,3 +153,8 @@ class _Conversation:
 def _with_status(view: View, job_id: str, *statuses: str) -> dict[str, Any] | None:
     job = view.jobs[job_id]
     return job if job["status"] in statuses else None
+
+
+def _why(job: dict[str, Any]) -> str:
+    error = job.get("error")
+    return f": {error['message']}" if error else ""
