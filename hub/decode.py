@@ -21,7 +21,7 @@ T = TypeVar("T", bound=Struct)
 MAX_ERRORS: Final = 32
 _AT: Final = re.compile(r"(?P<text>.*?)(?: - at `(?P<path>.*)`)?", re.DOTALL)
 _STEP: Final = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
-_REGEX: Final = re.compile(r"Expected `str` matching regex '(?P<regex>.*)'", re.DOTALL)
+_REGEX: Final = re.compile(r"expected `str` matching regex (?P<regex>.*)", re.DOTALL)
 
 
 class NotJsonText(Exception):
@@ -36,16 +36,20 @@ def decode(raw: bytes, kind: type[T], words: Mapping[str, str] | None = None) ->
     try:
         # msgspec lets bytes that are not UTF-8 through where a field is Raw.
         raw.decode()
-        return msgspec.json.decode(raw, type=kind)
-    except msgspec.ValidationError as first:
-        errors = _field_by_field(raw, kind)
-        raise BadInput(_worded(errors or [_split(first)], words or {})) from None
+        try:
+            return msgspec.json.decode(raw, type=kind)
+        except msgspec.ValidationError as first:
+            # It stopped there: the rest may still be no JSON.
+            errors = _check_fields_of(msgspec.json.decode(raw), kind) or [_split(first)]
     except UnicodeDecodeError as error:
         raise NotJsonText(f"it is not UTF-8 (byte {error.start})") from None
+    except msgspec.ValidationError as error:
+        errors = [_split(error)]
     except msgspec.DecodeError as error:
         raise NotJsonText(str(error)) from None
     except RecursionError:
         raise NotJsonText("it is nested too deeply") from None
+    raise BadInput(_worded(errors, words or {}))
 
 
 def decode_query(pairs: Sequence[tuple[str, str]], kind: type[T], words: Mapping[str, str]) -> T:
@@ -63,14 +67,8 @@ def decode_query(pairs: Sequence[tuple[str, str]], kind: type[T], words: Mapping
     return msgspec.convert(values, kind, strict=False)
 
 
-def _field_by_field(raw: bytes, kind: type[Struct]) -> list[tuple[str, str]]:
-    try:
-        value = msgspec.json.decode(raw)
-    except msgspec.ValidationError as error:
-        return [_split(error)]
-    if not isinstance(value, dict):
-        return []
-    return _check_fields(value, kind, strict=True)
+def _check_fields_of(value: Any, kind: type[Struct]) -> list[tuple[str, str]]:
+    return _check_fields(value, kind, strict=True) if isinstance(value, dict) else []
 
 
 def _check_fields(
@@ -104,10 +102,12 @@ def _split(error: msgspec.ValidationError) -> tuple[str, str]:
 
 
 def _worded(errors: Sequence[tuple[str, str]], words: Mapping[str, str]) -> list[tuple[str, str]]:
+    # msgspec shows a regular expression as Python would.
+    meanings = {repr(regex): meaning for regex, meaning in words.items()}
     out = []
     for pointer, text in errors:
-        match = _REGEX.fullmatch(text[:1].upper() + text[1:])
-        meaning = words.get(match["regex"]) if match else None
+        match = _REGEX.fullmatch(text)
+        meaning = meanings.get(match["regex"]) if match else None
         out.append((pointer, f"must be {meaning}" if meaning else text))
     return out
 

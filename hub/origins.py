@@ -66,8 +66,8 @@ Origin = tuple[str, str, int]
 
 def parse_origin(origin: str) -> Origin | None:
     """Scheme, host and port of an Origin header (RFC 6454); None for `null` and nonsense."""
-    parts = urlsplit(origin)
     try:
+        parts = urlsplit(origin)
         port = parts.port
     except ValueError:
         return None

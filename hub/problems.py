@@ -117,7 +117,10 @@ def problem_of(error: Exception) -> tuple[Problem, dict[str, str]]:
         return _of_ours(error, status)
     if isinstance(error, HTTPException):
         detail = _DETAILS.get(error.status_code) or error.detail
-        return problem(error.status_code, detail), dict(error.headers or {})
+        headers = dict(error.headers or {})
+        if error.status_code == 408:
+            headers["Connection"] = "close"
+        return problem(error.status_code, detail), headers
     if isinstance(error, _PASSING):
         return (
             problem(503, "Redis is away or full. Nothing was lost; try again."),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from msgspec import Struct
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -18,6 +20,9 @@ from hub.fields import WORDS
 from hub.problems import Malformed, NotJson
 from hub.requests import Nothing
 from hub.services import services_of
+
+#: How long a body may take to arrive, in seconds.
+BODY_SECONDS: Final = 30
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Method = Literal["GET", "POST", "PATCH", "PUT", "DELETE"]
@@ -72,9 +77,13 @@ def caller(request: Request) -> Principal:
 async def read_body(request: Request, kind: type[Any], *, optional: bool = False) -> Any:
     """The request's body as the struct `kind`; with `optional`, no body is an empty object.
 
-    Raises Malformed, NotJson, BadInput naming each wrong field, and TooLarge (from the
-    middleware that counts what is read)."""
-    raw = await request.body()
+    Raises Malformed, NotJson, BadInput naming each wrong field, TooLarge (from the middleware
+    that counts what is read), and HTTPException 408 for one that takes too long."""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            raw = await request.body()
+    except TimeoutError:
+        raise HTTPException(408, f"The body did not arrive within {BODY_SECONDS} s.") from None
     if optional and not raw:
         raw = b"{}"
     else:

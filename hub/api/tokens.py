@@ -41,8 +41,7 @@ async def _create(request: Request) -> Response:
             sub=minted.principal.name,
             sessions=list(minted.principal.sessions),
             scope=minted.scope,
-        ),
-        201,
+        )
     )
 
 
@@ -83,7 +82,7 @@ OPERATIONS: Final = (
         summary="A session token: any with an API key, the same or narrower with a live token,"
         " or what a sign-in code is worth.",
         body=TokenRequest,
-        answers={201: Token},
+        answers={200: Token},
         errors=(400, 413, 415, 422, 429),
     ),
 )
