@@ -43,6 +43,8 @@ def main() -> int:
 
 
 async def _demo(folder: Path, said: deque[str]) -> None:
+    if not TASKS.exists():
+        raise Broken("the demo is played in a checkout of Jobcast, on its sample project")
     async with asyncio.timeout(WHOLE):
         with Screen() as screen:
             screen.note("Starting Valkey, a hub and a worker…")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from types import TracebackType
 from typing import Any, Final
 
@@ -95,7 +96,7 @@ class Screen:
             for one, each in view.jobs.items()
             if each.get("status") not in TERMINAL and "status" in each
         ]
-        self._live.update(Group(*live))
+        self._live.update(Group(*live), refresh=True)
         if job["status"] in TERMINAL and self._told.get(job_id) != ("ended",):
             self._told[job_id] = ("ended",)
             self._console.print(_card(job, []))
@@ -132,12 +133,12 @@ def _card(job: dict[str, Any], tail: list[str]) -> Panel:
     parts: list[RenderableType] = [head]
     if progress.get("percent") is not None:
         done = "green" if status == "completed" else colour
-        parts.append(
-            ProgressBar(total=100, completed=progress["percent"], complete_style=done, width=60)
-        )
+        bar = ProgressBar(total=100, completed=progress["percent"], complete_style=done, width=60)
+        # A bar that is narrower than its place ends no line by itself.
+        parts.append(Padding(bar, 0))
     if (asked := job.get("input")) is not None:
         parts.append(Text(f"? {asked['prompt']}", style="bold yellow"))
-    parts += [Text(line.rstrip()[:110], style="dim", no_wrap=True) for line in tail]
+    parts += [Text(re.sub(" {3,}", "  ", line)[:110], style="dim", no_wrap=True) for line in tail]
     title = Text(f" {job.get('title') or job['task']} ", style="bold")
     return Panel(
         Group(*parts),
