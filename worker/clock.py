@@ -26,6 +26,7 @@ else:
 
 
 _TFD_TIMER_ABSTIME = 1
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _ITimerSpec(ctypes.Structure):
@@ -49,9 +50,8 @@ class Alarm:
         self.at: float | None = None
         self.fd: int | None = None
         if sys.platform == "linux":
-            self._libc = ctypes.CDLL(None, use_errno=True)
             # TFD_CLOEXEC and TFD_NONBLOCK have the values of the O_ flags.
-            fd = self._libc.timerfd_create(time.CLOCK_BOOTTIME, os.O_CLOEXEC | os.O_NONBLOCK)
+            fd = _libc.timerfd_create(time.CLOCK_BOOTTIME, os.O_CLOEXEC | os.O_NONBLOCK)
             self.fd = fd if fd >= 0 else None
 
     def set(self, at: float | None) -> None:
@@ -65,7 +65,7 @@ class Alarm:
         if at is not None:
             # All zeros would disarm it.
             spec.value_s, spec.value_ns = max(0, int(at)), max(1, int(at % 1 * 1e9))
-        self._libc.timerfd_settime(self.fd, _TFD_TIMER_ABSTIME, ctypes.byref(spec), None)
+        _libc.timerfd_settime(self.fd, _TFD_TIMER_ABSTIME, ctypes.byref(spec), None)
 
     def timeout(self) -> float | None:
         """Seconds until it goes off, for `poll`; None when never, or when `fd` will tell."""

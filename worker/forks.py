@@ -8,6 +8,19 @@ import signal
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
+_ALL = signal.valid_signals()
+# Those that we handle or ignore, and those that we came to ignored (nohup, and Python's own). To
+# reset all 64 each time would be the dearest part of starting a command.
+_TOUCHED = {sig for sig in _ALL if signal.getsignal(sig) is not signal.SIG_DFL} | {
+    signal.SIGCHLD,
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGPIPE,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGTSTP,
+}
+
 
 class Command(NamedTuple):
     """What to run: argv, the whole environment, the directory, and descriptors (all above 2).
@@ -27,7 +40,7 @@ def fork() -> int:
 
     Until then a signal to the child would be noted in the wake-up socket that it shares with us.
     """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL)
     pid = -1
     try:
         pid = os.fork()
@@ -40,10 +53,8 @@ def fork() -> int:
 def reset_signals() -> None:
     """Give a child of ours the signal handling of a fresh process."""
     signal.set_wakeup_fd(-1)
-    for sig in signal.valid_signals():
-        # KILL and STOP refuse, and so do those that libc keeps for itself.
-        with contextlib.suppress(OSError, ValueError):
-            signal.signal(sig, signal.SIG_DFL)
+    for sig in _TOUCHED:
+        signal.signal(sig, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 

@@ -23,11 +23,12 @@ _PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 
 
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
 def _prctl(option: int, argument: int | bytes) -> None:
-    if SUBREAPERS:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.prctl(option, argument, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), f"prctl({option}) failed")
+    if SUBREAPERS and _libc.prctl(option, argument, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option}) failed")
 
 
 def become_subreaper() -> None:
