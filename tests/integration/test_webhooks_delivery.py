@@ -257,10 +257,12 @@ async def test_an_entry_that_comes_back_doubles_nothing(
     assert (await deliveries.expand(16)).entries == 1
     assert (await deliveries.expand(16)).entries == 0
     assert await client.xlen(keys.OUTBOX) == 0
+    (delivery,) = (await deliveries.claim(8, 30)).deliveries
+    await deliveries.record(delivery, Verdict("done"), Outcome(200))
     await client.delete(keys.OUTBOX)
     await client.xadd(keys.OUTBOX, fields, id=entry_id)
     assert (await deliveries.expand(16)) == (1, entry_id.decode(), 0)
-    assert await states(redis) == {"due": 1}
+    assert await states(redis) == {"done": 1}
 
 
 async def test_a_killed_deliverer_loses_nothing(
@@ -484,6 +486,82 @@ async def test_five_days_of_failing_disable(
     assert await states(redis) == ({"dead": 1} if disabled else {"due": 1})
 
 
+async def test_a_disabled_webhook_gets_nothing_while_others_do(
+    redis: Redis,
+    store: Store,
+    transitions: Transitions,
+    hooks: WebhookStore,
+    deliveries: Deliveries,
+) -> None:
+    for url in ("https://a.example/", "https://b.example/"):
+        await hooks.put(url=url, types=ENDINGS, session_id="s1", owner="o")
+    await ended_job(store, transitions, "s1")
+    await deliveries.expand(16)
+    for delivery in (await deliveries.claim(8, 30)).deliveries:
+        disable = "410" if delivery.url == "https://a.example/" else ""
+        await deliveries.record(delivery, Verdict("dead", disable=disable), Outcome(410))
+    await ended_job(store, transitions, "s1")
+    await deliveries.expand(16)
+    claimed = (await deliveries.claim(8, 30)).deliveries
+    assert [delivery.url for delivery in claimed] == ["https://b.example/"]
+
+
+async def test_all_that_waits_for_a_disabled_webhook_is_dead_step_by_step(
+    redis: Redis, hooks: WebhookStore, deliveries: Deliveries
+) -> None:
+    webhook = await hooks.put(url="https://a.example/", types=ENDINGS, owner="o")
+    client: Any = redis
+    ids = [f"msg_{number}" for number in range(1_200)]
+    pipe = client.pipeline()
+    for delivery_id in ids:
+        pipe.hset(keys.delivery(delivery_id), mapping={"webhook": webhook.id, "tries": 0})
+    pipe.zadd(keys.deliveries("due", webhook.id), dict.fromkeys(ids, 2**52))
+    pipe.zadd(keys.WEBHOOK_NEXT, {webhook.id: 1})
+    pipe.hset(keys.webhook(webhook.id), mapping={"disabled_at": 1, "disabled_reason": "410"})
+    await pipe.execute()
+    waits = [(await deliveries.claim(8, 30)).wait for _ in range(3)]
+    assert waits == [0, 0, None]
+    assert await states(redis) == {"dead": 1_200}
+
+
+async def test_with_four_in_flight_the_next_claim_waits_for_a_lease(
+    store: Store, transitions: Transitions, hooks: WebhookStore, deliveries: Deliveries
+) -> None:
+    await hooks.put(url="https://a.example/", types=ENDINGS, session_id="s1", owner="o")
+    for _ in range(5):
+        await ended_job(store, transitions, "s1")
+    await deliveries.expand(16)
+    claimed, wait = await deliveries.claim(8, 30)
+    assert len(claimed) == 4
+    assert wait is not None
+    assert 20 < wait <= 30
+    await deliveries.record(claimed[0], Verdict("done"), Outcome(200))
+    assert len((await deliveries.claim(8, 30)).deliveries) == 1
+
+
+async def test_of_what_is_done_the_newest_thousand_are_kept(
+    redis: Redis,
+    store: Store,
+    transitions: Transitions,
+    hooks: WebhookStore,
+    deliveries: Deliveries,
+) -> None:
+    webhook = await hooks.put(url="https://a.example/", types=ENDINGS, session_id="s1", owner="o")
+    await ended_job(store, transitions, "s1")
+    await deliveries.expand(16)
+    (delivery,) = (await deliveries.claim(8, 30)).deliveries
+    client: Any = redis
+    seconds, _ = await client.time()
+    done = keys.deliveries("done", webhook.id)
+    await client.zadd(done, {f"msg_{n}": (seconds - 2_000 + n) * 1000 for n in range(1_000)})
+    await client.hset(keys.delivery("msg_0"), "webhook", webhook.id)
+    await deliveries.record(delivery, Verdict("done"), Outcome(200))
+    assert await client.zcard(done) == 1_000
+    assert await client.zscore(done, "msg_0") is None
+    assert not await client.exists(keys.delivery("msg_0"))
+    assert await client.zscore(done, delivery.id) is not None
+
+
 async def test_a_claim_that_is_over_records_nothing(
     redis: Redis,
     store: Store,
@@ -556,8 +634,9 @@ async def test_a_deleted_webhook_gets_nothing_more(
         await ended_job(store, transitions, "s1")
     while (await deliveries.expand(4)).entries:
         pass
-    first, second, *_ = (await deliveries.claim(8, 0.05)).deliveries
+    first, second, third, _ = (await deliveries.claim(8, 0.05)).deliveries
     await deliveries.record(first, Verdict("done"), Outcome(200))
+    await deliveries.record(third, Verdict("retry", 36_000), Outcome(503))
     await hooks.delete(webhook.id)
     client: Any = redis
 
