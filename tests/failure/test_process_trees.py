@@ -38,7 +38,7 @@ while True:
 """
 # Four at a time, each replaced before it is gone.
 SWARM = """
-import os, time
+import os
 for _ in range(2):
     os.fork()
 while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -15,7 +16,7 @@ import pytest
 
 from tests.liveness import Mark, wait_until
 from worker.output import MAX_BUFFERED
-from worker.processes import CommandNotStarted, Process, Processes
+from worker.processes import CommandNotStarted, Process, Processes, WardenLost
 
 
 @pytest.fixture
@@ -238,3 +239,20 @@ async def test_descriptors_are_given_back(processes: Processes) -> None:
         await run()
 
     assert count() == before
+
+
+async def test_a_lost_warden_is_told() -> None:
+    ours, theirs = socket.socketpair()
+    lost = asyncio.Event()
+    async with Processes(ours, on_lost=lost.set) as processes:
+        theirs.close()
+        async with asyncio.timeout(20):
+            await lost.wait()
+        with pytest.raises(WardenLost):
+            processes.valid_until("j", 0)
+
+
+def test_without_a_warden_nothing_is_inherited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JOBCAST_WARDEN_FD", raising=False)
+
+    assert Processes.inherited() is None
