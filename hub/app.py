@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -37,10 +38,7 @@ from hub.streams import Streams
 from hub.supervisor import keep_running
 from hub.tick import Ticker
 from hub.transitions import Transitions
-from hub.webhooks.deliveries import Deliveries
-from hub.webhooks.delivery import Deliverer
-from hub.webhooks.guard import parse_networks
-from hub.webhooks.sender import Sender
+from hub.webhooks.delivery import deliver
 
 CONNECT_BURST: Final = 4
 ENQUEUE_BURST: Final = 5
@@ -116,27 +114,22 @@ def _services(settings: Settings, redis: Redis, auth: Authenticator, origins: Or
 @asynccontextmanager
 async def _running(services: Services) -> AsyncIterator[None]:
     """The hub's own tasks, for as long as the context lasts."""
-    settings, redis = services.settings, services.redis
-    nets = parse_networks(settings.webhook_allow_nets)
-    async with Sender(allow_http=settings.webhook_allow_http, allow_nets=nets) as sender:
-        deliverer = Deliverer(
-            Deliveries(redis, services.scripts), sender, settings.checked_secret()
-        )
-        ticker = Ticker(redis, services.scripts)
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(keep_running(name, run), name=name)
-                for name, run in (
-                    ("fanout", services.fanout.run),
-                    ("streams", services.streams.run),
-                    ("tick", ticker.run),
-                    ("webhooks", deliverer.run),
-                )
-            ]
-            try:
-                yield
-            finally:
-                services.draining.set()
-                # A try that is cut off is made again when its lease is over.
-                for task in tasks:
-                    task.cancel()
+    redis, scripts = services.redis, services.scripts
+    deliverer = partial(deliver, redis, scripts, services.settings, services.draining)
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(keep_running(name, run), name=name)
+            for name, run in (
+                ("fanout", services.fanout.run),
+                ("streams", services.streams.run),
+                ("tick", Ticker(redis, scripts).run),
+                ("webhooks", deliverer),
+            )
+        ]
+        try:
+            yield
+        finally:
+            services.draining.set()
+            # A try that is cut off is made again when its lease is over.
+            for task in tasks:
+                task.cancel()

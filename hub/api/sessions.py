@@ -19,6 +19,7 @@ from hub.overview import Overview, SessionPage
 from hub.requests import MessageRequest
 from hub.services import Services, services_of
 from hub.store import SNAPSHOT_MESSAGES, Message, Snapshot
+from hub.webhooks.store import WebhookStore
 
 #: The agent's own messages are told apart by these, so that a repeated turn speaks once.
 _AGENT_IDS: Final = ("re.", "word.")
@@ -129,7 +130,9 @@ async def _list(request: Request) -> Response:
 async def _delete(request: Request) -> Response:
     services, _, session_id = _common(request, "admin")
     await no_body(request)
-    if not await services.store.forget(session_id):
+    # First: whoever uses the id next must not be overheard by the webhooks of this session.
+    webhooks = await WebhookStore(services.redis, services.scripts).forget_session(session_id)
+    if not await services.store.forget(session_id) and not webhooks:
         raise NotFound(f"There is no session {session_id}.")
     return Response(status_code=204)
 

@@ -504,6 +504,7 @@ async def test_a_disabled_webhook_gets_nothing_while_others_do(
     await deliveries.expand(16)
     claimed = (await deliveries.claim(8, 30)).deliveries
     assert [delivery.url for delivery in claimed] == ["https://b.example/"]
+    assert await states(redis) == {"dead": 2, "flight": 1}
 
 
 async def test_all_that_waits_for_a_disabled_webhook_is_dead_step_by_step(
