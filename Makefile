@@ -15,7 +15,7 @@ run: $(VENV)/.installed
 	@exec $(BIN)/jobcast dev --host $(HOST) --port $(PORT) --data-dir $(DATA_DIR)
 
 demo: $(VENV)/.installed
-	@exec $(BIN)/jobcast demo
+	@exec $(BIN)/python -m worker.demo
 
 test: lint
 	$(BIN)/pytest -n $(JOBS) -m "not slow"

@@ -39,8 +39,9 @@ _ALGORITHM: Final = "HS256"
 class Principal:
     """Who calls. `name` is a key's name or a token's `sub`; `sessions` are ids or `prefix:*`.
 
-    An API key and the scope `admin` cover every session and have every scope but `approve`:
-    that is given to people by name, so that no agent approves what it asked for itself.
+    An API key covers every session and has every scope: it could mint whatever it lacked. The
+    scope `admin` covers every session too, and has every scope but `approve`, which is given to
+    people by name, so that no agent approves what it asked for itself.
     `expires_at` and `auth_time` are in seconds since the epoch."""
 
     kind: Literal["key", "token"]
@@ -71,7 +72,7 @@ class Principal:
 
     def has(self, scope: str) -> bool:
         """Whether it has a scope, in the sessions that it covers."""
-        return scope in self.scopes or (self.is_admin and scope != "approve")
+        return self.is_key or scope in self.scopes or (self.is_admin and scope != "approve")
 
     def may(self, scope: str, session_id: str) -> bool:
         """Whether it covers the session and has the scope."""
@@ -90,8 +91,8 @@ class Principal:
             return
         if scope == "approve":
             raise Refused(
-                "To answer a confirm needs a token with the scope approve, which neither API keys"
-                " nor the scope admin imply: give one to the person who decides."
+                "To answer a confirm needs the scope approve, which admin does not imply: give it"
+                " to the person who decides."
             )
         raise Refused(f"Your token lacks the scope {scope}.")
 

@@ -259,8 +259,8 @@ local function move(job, status, changes)
       redis.call('XADD', P .. 'outbox', '*', 's', job.session_id, 'j', job.id, 't', kind, 'c', cursor,
         'w', job.webhook_url and '1' or '0', 'd', whole(job))
     end
-  elseif status == 'failed' and job.reply_id and not job.silent then
-    -- A turn of the agent that fails for good must not leave its person wondering.
+  elseif status == 'failed' and job.reply_id and redis.call('EXISTS', P .. 'events:' .. job.session_id) == 1 then
+    -- A turn of the agent that fails for good must not leave its person wondering, while they are there.
     say(job.session_id, 'agent', job.reply_id, '"Something went wrong on my side, and I could not answer."')
   end
   if TERMINAL[status] then
