@@ -16,10 +16,11 @@ from redis.asyncio import (
 )
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry as RetrySync
 
 from hub.errors import SettingsError
 
@@ -80,10 +81,15 @@ class _Unix(_Cancellable, UnixDomainSocketConnection):
 _CANCELLABLE = {Connection: _Tcp, SSLConnection: _Tls, UnixDomainSocketConnection: _Unix}
 
 
-def connect_sync(url: str) -> redis_sync.Redis:
-    """A blocking client of one connection, for a thread that cannot wait for the event loop."""
+def connect_sync(url: str, timeout: float = 2.0) -> redis_sync.Redis:
+    """A blocking client, for a thread that cannot wait for the event loop. It waits `timeout`
+    seconds for a connection and for a reply, and leaves repeating to its caller."""
     client: redis_sync.Redis = redis_sync.Redis.from_url(
-        url, socket_connect_timeout=2.0, socket_timeout=2.0, **_keepalive(url)
+        url,
+        socket_connect_timeout=timeout,
+        socket_timeout=timeout,
+        retry=RetrySync(NoBackoff(), 0),
+        **_keepalive(url),
     )
     return client
 

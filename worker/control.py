@@ -1,0 +1,34 @@
+"""What is said to all workers over pub/sub: only nudges, since nothing depends on their arrival."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+
+from hub import keys
+from hub.channels import Channels
+
+
+class Control:
+    """A listener of the channel `control`: `cancel <job id>` and `answer <job id>` of a job that
+    this worker holds have `nudge` called, which asks Redis what is true."""
+
+    def __init__(self, held: Container[str], nudge: Callable[[], None]) -> None:
+        self._held = held
+        self._nudge = nudge
+
+    def listen(self, channels: Channels) -> None:
+        """Subscribes."""
+        channels.add(keys.CONTROL.encode())
+
+    def published(self, channel: bytes, data: bytes) -> None:
+        """Called with what was said."""
+        word, _, job_id = data.decode(errors="replace").partition(" ")
+        if word in ("cancel", "answer") and job_id in self._held:
+            self._nudge()
+
+    def subscribed(self, channel: bytes) -> None:
+        """Something may have been said before: find out."""
+        self._nudge()
+
+    def deaf(self) -> None:
+        """The next heartbeats bring what is missed."""

@@ -1,0 +1,92 @@
+"""The thread that sees to it that nothing runs on past its lease.
+
+It stops jobs that could not be renewed, through the event loop while that listens, and ends the
+whole process where code cannot be stopped: the warden starts a fresh worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from worker.clock import boottime
+from worker.leases import MARGIN, Held, Leases
+
+log = logging.getLogger("jobcast.worker")
+
+#: Exit status of a worker that ends itself because of what it cannot stop.
+EXIT_UNSTOPPABLE: Final = 75
+#: Seconds within which an event loop that is not stuck answers.
+PATIENCE: Final = 2.0
+_LONGEST_LOOK: Final = 1.0
+_SHORTEST_LOOK: Final = 0.02
+
+
+class Watchdog:
+    """Watches the claims of `leases`. `exit_now(status)` must end the process at once."""
+
+    def __init__(
+        self,
+        leases: Leases,
+        post: Callable[[Callable[[], None]], None],
+        exit_now: Callable[[int], object],
+    ) -> None:
+        self._leases = leases
+        self._post = post
+        self._exit = exit_now
+        self._margin = leases.lease * MARGIN
+        self._stopping = threading.Event()
+        self._asked_at: float | None = None
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Starts watching."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Watches no more; returns when the thread has ended."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        pause = _LONGEST_LOOK
+        while not self._stopping.wait(pause):
+            pause = max(_SHORTEST_LOOK, min(_LONGEST_LOOK, self.look() - boottime()))
+
+    def look(self) -> float:
+        """Does what is due; returns when to look again at the latest (`boottime()`)."""
+        now = boottime()
+        again = now + min(_LONGEST_LOOK, self._margin / 2)
+        late: Held | None = None
+        for held in self._leases.held():
+            if held.alive and now >= held.valid_until:
+                self._end(held, "its lease is over, and its code could not be stopped")
+                return again
+            if not held.fenced and now >= held.valid_until - self._margin:
+                held.fenced = True
+                self._post(lambda tell=held.tell: tell("fence"))  # type: ignore[misc]
+            if held.alive and now >= held.overdue:
+                late = held
+            again = min(again, held.valid_until if held.fenced else again)
+        self._ask_the_loop(now, late)
+        return again
+
+    def _ask_the_loop(self, now: float, late: Held | None) -> None:
+        """An event loop that does not answer while a job of it is overdue is stuck."""
+        if late is None:
+            self._asked_at = None
+        elif self._asked_at is None:
+            self._asked_at = now
+            self._post(lambda: self._answered(late))
+        elif now - self._asked_at > PATIENCE:
+            self._end(late, "it is overdue, and code that never gives way blocks the worker")
+
+    def _answered(self, held: Held) -> None:
+        # The loop runs, so ending this job is in good hands.
+        held.overdue = float("inf")
+
+    def _end(self, held: Held, why: str) -> None:
+        log.critical("job %s: %s: this worker ends and a fresh one starts", held.job_id, why)
+        self._exit(EXIT_UNSTOPPABLE)
