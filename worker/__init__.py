@@ -3,19 +3,23 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from worker.command import CommandFailed as CommandFailed
     from worker.context import Context as Context
+    from worker.context import SyncContext as SyncContext
     from worker.retry import Fail as Fail
     from worker.retry import Retry as Retry
     from worker.tasks import Registry as Registry
     from worker.tasks import task as task
 
-__all__ = ["Context", "Fail", "Registry", "Retry", "task"]
+__all__ = ["CommandFailed", "Context", "Fail", "Registry", "Retry", "SyncContext", "task"]
 
 _HOMES = {
+    "CommandFailed": "worker.command",
     "Context": "worker.context",
     "Fail": "worker.retry",
     "Registry": "worker.tasks",
     "Retry": "worker.retry",
+    "SyncContext": "worker.context",
     "task": "worker.tasks",
 }
 

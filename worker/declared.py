@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from worker.command import CommandFailed
 from worker.command_line import CommandLine
 from worker.markers import Result, read_marker
 from worker.pytest_output import PytestOutput
@@ -17,21 +18,20 @@ from worker.toml_params import as_text
 if TYPE_CHECKING:
     from worker.context import Context
 
-__all__ = ["READERS", "CommandFailed", "Declared", "Reader"]
+__all__ = ["READERS", "Declared", "Reader"]
 
 MAX_QUOTED: Final = 500
 
 
-class CommandFailed(Exception):
-    """A command did not do its work. ``returncode`` is negative when a signal ended it."""
-
-    def __init__(self, message: str, returncode: int) -> None:
-        super().__init__(message)
-        self.returncode = returncode
-
-
 class Reader:
     """Makes sense of the stdout of one run. This one takes it for what it is: a log."""
+
+    #: Whether some lines are not for people; `is_log` tells which are.
+    hides: bool = False
+
+    def is_log(self, line: str) -> bool:
+        """Whether a line belongs in the job's log."""
+        return True
 
     def feed(self, line: str) -> tuple[float, int | None, str | None] | None:
         """Progress as (current, total, message) if this line changed it; without a total,
@@ -54,8 +54,13 @@ class Reader:
 class MarkerReader(Reader):
     """``output = "jobcast"``: the lines of worker/markers.py."""
 
+    hides = True
+
     def __init__(self) -> None:
         self._result: Result | None = None
+
+    def is_log(self, line: str) -> bool:
+        return read_marker(line) is None
 
     def feed(self, line: str) -> tuple[float, int | None, str | None] | None:
         marker = read_marker(line)
@@ -105,10 +110,6 @@ READERS: Final[Mapping[str, Callable[[], Reader]]] = {
 class Declared:
     """One declared command; ``run`` is the function of its task.
 
-    Of the Context it needs ``ctx.run(argv, cwd=, env=)``, an async iterator of lines with
-    ``stream`` and ``text`` that also go to the job's log, with the ``returncode`` afterwards, and
-    ``ctx.progress(current, total, message=)``.
-
     ``cwd``      directory that the command runs in
     ``env``      variables besides the worker's allowlisted ones
     ``command``  what to run; a string is a script for ``/bin/sh -c``, which finds its params in its
@@ -134,21 +135,28 @@ class Declared:
     async def run(self, context: Context, **params: Any) -> Any:
         """Run it. Raises CommandFailed, and what ``ctx.run`` raises."""
         reader = self._reader()
-        last: dict[str, str] = {}
-        run = context.run(self.argv(params), cwd=self._cwd, env=self.environment(params))
-        async for line in run:
-            if text := line.text.strip():
-                last[line.stream] = text
-            if line.stream == "stdout" and (progress := reader.feed(line.text)):
-                current, total, message = progress
-                await context.progress(current, total, message=message)
-        code = run.returncode
-        if reader.succeeded(code):
-            return reader.result(code)
-        # What went wrong is told on stderr more often than on stdout.
-        quoted = (last.get("stderr") or last.get("stdout") or "")[:MAX_QUOTED]
-        what = reader.failure(code) or f"{self._name} failed"
-        raise CommandFailed(f"{what} ({_ending(code)})" + (f": {quoted}" if quoted else ""), code)
+        code = 0
+        try:
+            async for line in context.run(
+                self.argv(params),
+                cwd=self._cwd,
+                env=self.environment(params),
+                log=not reader.hides,
+            ):
+                if reader.hides and (line.stream != "stdout" or reader.is_log(line.text)):
+                    await context.log(line.text, line.stream)
+                if line.stream == "stdout" and (progress := reader.feed(line.text)):
+                    current, total, message = progress
+                    await context.progress(current, total, message=message)
+        except CommandFailed as error:
+            code = error.returncode
+            if not reader.succeeded(code):
+                what = reader.failure(code) or f"{self._name} failed"
+                quoted = f": {error.last_line[:MAX_QUOTED]}" if error.last_line else ""
+                raise CommandFailed(
+                    f"{what} ({_ending(code)}){quoted}", code, error.last_line
+                ) from None
+        return reader.result(code)
 
     def argv(self, params: Mapping[str, Any]) -> list[str]:
         """The words to run, for params that have been checked."""

@@ -6,7 +6,8 @@ A command whose task says ``output = "jobcast"`` may print, on stdout and each o
     ::jobcast progress 45% Copying files
     ::jobcast result {"version": "1.4.0"}
 
-A line is at most 8 KiB, and so is the result. What is malformed is just a line of the log.
+They are kept out of the log. A line, and so the result, has at most 8 KiB; a
+malformed one is just a line of the log.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ import msgspec
 
 __all__ = ["InvalidParams", "ParamsType", "TaskError", "pointer", "read_signature", "schema_of"]
 
-_CONTEXT = re.compile(r"(?:\w+\.)*Context")
+_CONTEXT = re.compile(r"(?:\w+\.)*(?:Sync)?Context")
 
 
 class TaskError(Exception):
@@ -161,7 +161,7 @@ def _resolve(function: Callable[..., Any], task: str, name: str, annotation: Any
 def _is_context(hint: Any) -> bool:
     bases = hint.__mro__ if isinstance(hint, type) else ()
     return any(
-        (base.__module__, base.__qualname__) == ("worker.context", "Context") for base in bases
+        base.__module__ == "worker.context" and _CONTEXT.fullmatch(base.__name__) for base in bases
     )
 
 

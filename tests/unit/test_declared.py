@@ -6,73 +6,63 @@ import asyncio
 import json
 import os
 import shutil
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import pytest
 
-from worker.declared import CommandFailed
+from worker.command import CommandFailed
+from worker.context import Context
 from worker.environment import child_env
 from worker.tasks import Task
 from worker.toml_tasks import load_toml, read_tasks
-
-if TYPE_CHECKING:
-    from worker.context import Context
 
 ROOT = Path(__file__).parents[2]
 NO_SUCH_TEST = "pytest found no such test, or was used wrongly (exit code 4)"
 
 
-@dataclass
-class Line:
-    stream: str
-    text: str
+class Link:
+    """A job that is made up around commands that are run for real."""
 
+    job_id, session_id, attempt, stopping, value_bytes = "j", "s", 1, False, 1 << 20
 
-class Run:
-    """A command's lines, and its exit code once they are over."""
+    def __init__(self) -> None:
+        self.progressed: list[dict[str, Any]] = []
+        self.log: list[tuple[str, str]] = []
+        self._process: asyncio.subprocess.Process | None = None
 
-    def __init__(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
-        self.argv, self.cwd, self.env = argv, cwd, env
-        self.returncode: int | None = None
-
-    async def __aiter__(self) -> AsyncIterator[Line]:
-        process = await asyncio.create_subprocess_exec(
-            *self.argv,
-            cwd=self.cwd,
-            env=child_env(self.env),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+    async def start(self, argv: list[str], cwd: str | None, env: dict[str, str], log: bool) -> int:
+        pipe = asyncio.subprocess.PIPE
+        self._process = await asyncio.create_subprocess_exec(
+            *argv, cwd=cwd, env=child_env(env), stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe
         )
-        out, err = await process.communicate()
-        for stream, data in (("stdout", out), ("stderr", err)):
-            for text in data.decode().splitlines():
-                yield Line(stream, text)
-        self.returncode = process.returncode
+        return 0
+
+    async def lines(self, number: int) -> list[tuple[str, str]]:
+        assert self._process is not None
+        out, err = await self._process.communicate()
+        return [("stdout", text) for text in out.decode().splitlines()] + [
+            ("stderr", text) for text in err.decode().splitlines()
+        ]
+
+    async def returncode(self, number: int) -> int:
+        assert self._process is not None
+        return await self._process.wait()
+
+    async def progress(self, progress: bytes) -> None:
+        self.progressed.append(json.loads(progress))
+
+    async def write(self, stream: str, text: str) -> None:
+        self.log.append((stream, text))
 
 
-@dataclass
-class Job:
-    """As much of a Context as a declared command needs."""
-
-    progressed: list[tuple[float, int | None, str | None]] = field(default_factory=list)
-
-    def run(self, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> Run:
-        return Run(argv, cwd, env)
-
-    async def progress(
-        self, current: float, total: int | None = None, *, message: str | None = None
-    ) -> None:
-        self.progressed.append((current, total, message))
-
-
-async def run(task: Task, job: Job | None = None, **params: Any) -> Any:
+async def run(task: Task, link: Link | None = None, **params: Any) -> Any:
     arguments = task.decode_params(json.dumps(params).encode())
-    context = cast("Context", job or Job())
+    # Questions and steps, the rest of a JobLink, are nothing that a command could do.
+    context = Context(cast(Any, link or Link()))
     result = await task.function(**task.arguments(context, arguments))
     return json.loads(task.encode_result(result))
 
@@ -141,14 +131,19 @@ async def test_what_is_quoted_is_bounded() -> None:
 
 async def test_markers_are_progress_and_result() -> None:
     code = (
-        "print('::jobcast progress 1/2 Half'); print('::jobcast progress 99%'); "
+        "print('::jobcast progress 1/2 Half'); print('between'); "
+        "print('::jobcast progress 99%'); "
         "print('::jobcast result {\"n\": 1}'); import sys; "
         "print('::jobcast progress 2/2', file=sys.stderr)"
     )
-    job = Job()
-    assert await run(declare(python(code) + "\noutput = 'jobcast'"), job) == {"n": 1}
-    assert job.progressed == [(1, 2, "Half"), (99, None, None)]
-    plain = Job()
+    link = Link()
+    assert await run(declare(python(code) + "\noutput = 'jobcast'"), link) == {"n": 1}
+    assert link.progressed == [
+        {"percent": 50, "current": 1, "total": 2, "message": "Half"},
+        {"percent": 99},
+    ]
+    assert link.log == [("stdout", "between"), ("stderr", "::jobcast progress 2/2")]
+    plain = Link()
     assert await run(declare(python(code)), plain) == {"exit_code": 0}
     assert plain.progressed == []
 
@@ -192,12 +187,17 @@ def suite(tmp_path: Path) -> Task:
 
 
 async def test_failing_tests_are_a_result(suite: Task) -> None:
-    job = Job()
-    result = await run(suite, job)
+    link = Link()
+    result = await run(suite, link)
     assert (result["passed"], result["failed"]) == (2, 1)
     assert result["failures"] == [{"test": "test_it.py::test_bad", "message": "assert 1 == 2"}]
-    assert [current for current, _, _ in job.progressed] == [0, 1, 2, 3]
-    assert job.progressed[-1] == (3, 3, "Running tests, 1 failed")
+    assert [told["current"] for told in link.progressed if "current" in told] == [0, 1, 2, 3]
+    assert link.progressed[-1] == {
+        "percent": 100,
+        "current": 3,
+        "total": 3,
+        "message": "Running tests, 1 failed",
+    }
 
 
 async def test_a_selection_of_tests(suite: Task) -> None:
@@ -232,27 +232,29 @@ def sample(tmp_path: Path) -> Mapping[str, Task]:
 
 
 async def test_run_tests_on_one_test_of_the_sample(sample: Mapping[str, Task]) -> None:
-    job = Job()
-    result = await run(sample["run_tests"], job, selector="tests/test_auth.py", keyword="hash")
+    link = Link()
+    result = await run(sample["run_tests"], link, selector="tests/test_auth.py", keyword="hash")
     assert (result["passed"], result["failed"]) == (1, 0)
-    assert job.progressed == [(0, 1, "Running tests"), (1, 1, "Running tests")]
+    assert [told["percent"] for told in link.progressed] == [0, 100]
 
 
 async def test_the_sample_has_49_tests(sample: Mapping[str, Task], tmp_path: Path) -> None:
-    listed = Run(
+    link = Link()
+    await link.start(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"],
-        tmp_path / "examples/sample_project",
+        str(tmp_path / "examples/sample_project"),
         {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        log=False,
     )
-    lines = [line.text async for line in listed]
+    lines = [text for _, text in await link.lines(0)]
     assert sum("::" in line for line in lines) == 49
     assert "tests/test_auth.py::test_login_timeout" in lines
     assert "tests/test_api.py::test_rate_limit" in lines
 
 
 async def test_the_sample_has_two_real_bugs(sample: Mapping[str, Task]) -> None:
-    job = Job()
-    result = await run(sample["run_tests"], job, keyword="test_login_timeout or test_rate_limit")
+    link = Link()
+    result = await run(sample["run_tests"], link, keyword="test_login_timeout or test_rate_limit")
     assert (result["passed"], result["failed"]) == (1, 2)
     assert {failure["test"]: failure["message"] for failure in result["failures"]} == {
         "tests/test_api.py::test_rate_limit": "AssertionError: assert "
@@ -263,18 +265,18 @@ async def test_the_sample_has_two_real_bugs(sample: Mapping[str, Task]) -> None:
 
 @pytest.mark.slow
 async def test_the_whole_sample_suite(sample: Mapping[str, Task]) -> None:
-    job = Job()
-    result = await run(sample["run_tests"], job)
+    link = Link()
+    result = await run(sample["run_tests"], link)
     assert (result["passed"], result["failed"], result["errors"]) == (47, 2, 0)
-    assert [current for current, _, _ in job.progressed] == list(range(50))
+    assert [told["current"] for told in link.progressed if "current" in told] == list(range(50))
 
 
 async def test_build(sample: Mapping[str, Task], tmp_path: Path) -> None:
-    job = Job()
-    first = await run(sample["build"], job)
+    link = Link()
+    first = await run(sample["build"], link)
     assert (first["version"], first["files"]) == ("1.4.0", 17)
     assert (tmp_path / ".jobcast/work/build/shop-1.4.0.tar.gz").stat().st_size == first["bytes"]
-    assert job.progressed[-1] == (19, 19, "Writing checksums")
+    assert link.progressed[-1]["message"] == "Writing checksums"
     assert (await run(sample["build"]))["sha256"] == first["sha256"]
     assert (await run(sample["build"], format="zip"))["archive"].endswith("shop-1.4.0.zip")
 
