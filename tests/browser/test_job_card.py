@@ -249,6 +249,36 @@ def test_the_timeline_follows_only_at_its_end(page: Page, hub: FakeHub, card: Lo
     hub.wait(lambda: bool(timeline.evaluate(at_end)))
 
 
+def test_the_end_stays_in_view_while_a_card_changes_its_size(
+    page: Page, hub: FakeHub, card: Locator
+) -> None:
+    page.set_viewport_size({"width": 360, "height": 600})
+    timeline = page.get_by_test_id("timeline")
+    at_end = "el => el.scrollHeight - el.scrollTop - el.clientHeight < 2"
+    failures = [{"test": f"test_{n}", "message": "no"} for n in range(30)]
+    for n in range(5):
+        job_id = f"j{n}"
+        hub.job("running", job_id=job_id, started_at=now())
+        hub.log(1, *[f"line {n}" for n in range(100)], job_id=job_id)
+        expect(card.last.get_by_role("log")).to_contain_text("line 99")
+        done = {"finished_at": now(), "result": {"failed": 30, "failures": failures}}
+        hub.job("completed", 2, job_id=job_id, log_lines=100, **done)
+        hub.say(f"word {n}", f"m{n}")
+        expect(page.get_by_test_id("message-agent")).to_have_count(n + 1)
+        hub.wait(lambda: bool(timeline.evaluate(at_end)))
+    # The browser tells of a scroll late: the content may have grown in between.
+    timeline.evaluate(
+        """el => {
+          const tall = document.createElement("div");
+          tall.style.height = "500px";
+          el.firstElementChild.append(tall);
+          el.dispatchEvent(new Event("scroll"));
+        }"""
+    )
+    hub.wait(lambda: bool(timeline.evaluate(at_end)))
+    expect(page.get_by_role("button", name="Latest", exact=True)).to_be_hidden()
+
+
 @pytest.mark.parametrize("width", [360, 1280])
 def test_nothing_is_cut_off(page: Page, hub: FakeHub, card: Locator, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 740})

@@ -9,6 +9,8 @@ import { logOf } from "../reducer.js";
 
 /** Still "at the bottom", in CSS pixels. */
 const SLACK = 32;
+/** For how long a wheel, touch or key accounts for a scroll, in ms. */
+const HAND = 400;
 /** How long the dots show that an answer is being thought of, in ms. */
 const THINKING = 20_000;
 const SUGGESTIONS = ["Run the full test suite", "Deploy to staging", "What can you do?"];
@@ -16,6 +18,10 @@ const SUGGESTIONS = ["Run the full test suite", "Deploy to staging", "What can y
 export class Chat extends HTMLElement {
   #items = new Map();
   #stuck = true;
+  /** What was measured when it was last scrolled. */
+  #measured = "";
+  /** When a person's hand last moved it, by `performance.now()`. */
+  #moved = -HAND;
   #state = null;
   #outbox = null;
   #context = null;
@@ -33,6 +39,9 @@ export class Chat extends HTMLElement {
     this.jump = h("button.jump", { type: "button", hidden: true, onclick: () => this.toLatest() }, icon("down"), "Latest");
     this.append(this.scroller, this.jump);
     this.scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
+    for (const type of ["wheel", "touchmove", "keydown", "pointerdown"]) {
+      this.scroller.addEventListener(type, () => { this.#moved = performance.now(); }, { passive: true });
+    }
     // Opening a section is reading it: its end must not be scrolled into view instead of its start.
     this.list.addEventListener("click", (event) => {
       if (!event.target.closest("summary")) return;
@@ -139,14 +148,33 @@ export class Chat extends HTMLElement {
   }
 
   #stick() {
-    if (this.#stuck) this.scroller.scrollTop = this.scroller.scrollHeight;
-    else this.#scrolled();
+    if (this.#stuck) {
+      this.scroller.scrollTop = this.scroller.scrollHeight;
+      this.#measured = this.#measure();
+      this.jump.hidden = true;
+    } else {
+      this.#scrolled();
+    }
   }
 
   #scrolled() {
     const { scrollHeight, scrollTop, clientHeight } = this.scroller;
-    this.#stuck = scrollHeight - scrollTop - clientHeight <= SLACK;
-    this.jump.hidden = this.#stuck;
+    const measured = this.#measure();
+    const atEnd = scrollHeight - scrollTop - clientHeight <= SLACK;
+    // A scroll is told later than it happens: when the content has grown meanwhile and no hand was
+    // on it, it was ours, and it is the end that has moved away.
+    const ours = this.#stuck && measured !== this.#measured && performance.now() - this.#moved > HAND;
+    this.#measured = measured;
+    if (ours && !atEnd) {
+      this.#stick();
+      return;
+    }
+    this.#stuck = atEnd;
+    this.jump.hidden = atEnd;
+  }
+
+  #measure() {
+    return `${this.scroller.scrollHeight} ${this.scroller.clientHeight}`;
   }
 
   #emptyState() {
