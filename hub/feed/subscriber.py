@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, Protocol
 
-from hub.events import Publication
-from hub.feed.batch import Batch
+from hub.events import Publication, seq
+from hub.feed.batch import Batch, ends
 
 #: Jobs of which a subscriber remembers what it skipped. Past that it gets a hello instead.
 MARKS = 256
@@ -96,8 +96,16 @@ class Subscriber:
             elif publication.kind == "G":
                 first, last = self.gaps.get(key, (publication.first, publication.last))
                 self.gaps[key] = (min(first, publication.first), max(last, publication.last))
+            elif ends(publication) and self._has(publication):
+                # Nothing about a job follows its end, which says how far the log went.
+                self.progress.pop(key, None)
+                self.gaps.pop(key, None)
         if len(self.progress) > MARKS or len(self.gaps) > MARKS:
             self.restart(self.after if self.state == "starting" else self.cursor)
+
+    def _has(self, event: Publication) -> bool:
+        """Whether its hello has told, or will tell, of an event that is not sent to it."""
+        return self.state == "starting" or seq(event.cursor) <= seq(self.cursor)
 
     def restart(self, after: bytes | None) -> None:
         """Needs a hello again: at `after` where that can be, else with a snapshot."""
