@@ -26,7 +26,7 @@ def check_answer(question: Input, value: Any) -> bytes:
             raise BadInput([("/value", "must be one of: " + ", ".join(question.options))])
     elif question.schema is not None:
         try:
-            errors = check(bytes(question.schema), value, "/value")
+            errors = check(msgspec.json.encode(question.schema), value, "/value")
         except BadSchema as error:
             raise BadInput([("/value", f"the question's schema is unusable: {error}")]) from None
         if errors:

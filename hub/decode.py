@@ -7,11 +7,12 @@ all, so a request that fails is looked at once more, field by field.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import msgspec
-from msgspec import NODEFAULT, Struct
+from msgspec import NODEFAULT, Raw, Struct
 from msgspec.structs import FieldInfo
 
 from hub.errors import BadInput
@@ -40,7 +41,7 @@ def decode(raw: bytes, kind: type[T], words: Mapping[str, str] | None = None) ->
             return msgspec.json.decode(raw, type=kind)
         except msgspec.ValidationError as first:
             # It stopped there: the rest may still be no JSON.
-            errors = _check_fields_of(msgspec.json.decode(raw), kind) or [_split(first)]
+            errors = _check_again(raw, kind) or [_split(first)]
     except UnicodeDecodeError as error:
         raise NotJsonText(f"it is not UTF-8 (byte {error.start})") from None
     except msgspec.ValidationError as error:
@@ -61,35 +62,39 @@ def decode_query(pairs: Sequence[tuple[str, str]], kind: type[T], words: Mapping
         if name in values:
             errors.append((_pointer(name), "is given twice"))
         values[name] = value
-    errors += _check_fields(values, kind, strict=False)
+    errors += _check_fields(values, kind, partial(msgspec.convert, strict=False))
     if errors:
         raise BadInput(_worded(errors, words))
     return msgspec.convert(values, kind, strict=False)
 
 
-def _check_fields_of(value: Any, kind: type[Struct]) -> list[tuple[str, str]]:
-    return _check_fields(value, kind, strict=True) if isinstance(value, dict) else []
+def _check_again(raw: bytes, kind: type[Struct]) -> list[tuple[str, str]]:
+    if not isinstance(msgspec.json.decode(raw), dict):
+        return []
+    members = msgspec.json.decode(raw, type=dict[str, Raw])
+    return _check_fields(members, kind, lambda value, type_: msgspec.json.decode(value, type=type_))
 
 
 def _check_fields(
-    values: Mapping[str, Any], kind: type[Struct], *, strict: bool
+    values: Mapping[str, Any], kind: type[Struct], read: Callable[[Any, Any], object]
 ) -> list[tuple[str, str]]:
     errors: list[tuple[str, str]] = []
     fields: dict[str, FieldInfo] = {f.encode_name: f for f in msgspec.structs.fields(kind)}
     for name, field in fields.items():
         if name in values:
             try:
-                msgspec.convert(values[name], field.type, strict=strict)
+                read(values[name], field.type)
             except msgspec.ValidationError as error:
                 pointer, text = _split(error)
                 errors.append((_pointer(name) + pointer, text))
         elif field.default is NODEFAULT and field.default_factory is NODEFAULT:
             errors.append((_pointer(name), "is required"))
-    tag = kind.__struct_config__.tag_field
-    for name in values:
-        if name not in fields and name != tag:
-            known = ", ".join(sorted(fields))
-            errors.append((_pointer(name), f"is not known here; there are: {known}"))
+    known = ", ".join(sorted(fields))
+    errors += [
+        (_pointer(name), f"is not known here; there are: {known}")
+        for name in values
+        if name not in fields
+    ]
     return errors[:MAX_ERRORS]
 
 

@@ -77,7 +77,7 @@ class Enqueuer:
             timeout=request.timeout,
             metadata=(
                 None
-                if request.metadata is None
+                if request.metadata is UNSET or bytes(request.metadata) == b"null"
                 else self._object(request.metadata, "/metadata", errors)
             ),
             webhook_url=request.webhook_url,
@@ -184,6 +184,8 @@ class Enqueuer:
         """Checks the params, and words what is asked and shown with them."""
         params = msgspec.json.decode(new.params)
         schema = bytes(announced.params)
+        if any(pointer == "/params" for pointer, _ in errors):
+            return
         try:
             errors += check(schema, params, "/params")
         except BadSchema as error:

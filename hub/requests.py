@@ -57,7 +57,7 @@ class JobRequest(Struct, kw_only=True, forbid_unknown_fields=True):
     webhook_url: Annotated[str, Meta(max_length=2_048, description="For API keys only.")] | None = (
         None
     )
-    metadata: Object | None = None
+    metadata: Object | UnsetType = UNSET
 
 
 class InputRequest(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -146,11 +146,3 @@ class ForeignEvents(Struct, kw_only=True, forbid_unknown_fields=True):
 
     token: Annotated[str, Meta(min_length=1, max_length=64, description="From the 202.")]
     events: Annotated[list[ForeignEvent], Meta(max_length=100)] = []
-
-
-def object_of(raw: Raw | None) -> dict[str, Any] | None:
-    """The JSON object that `raw` holds; None where it holds something else."""
-    if raw is None:
-        return None
-    value = msgspec.json.decode(raw)
-    return value if isinstance(value, dict) else None
