@@ -55,7 +55,10 @@ class Claimer:
         reply must not be lost."""
         self._stopping = asyncio.ensure_future(self._stop.wait())
         try:
-            while (free := await self._unless_stopped(self._slots.take_free())) is not None:
+            while not self._stop.is_set():
+                free = await self._unless_stopped(self._slots.take_free())
+                if free is None:
+                    return
                 left = free
                 try:
                     left -= await self._claim(free)

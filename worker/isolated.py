@@ -166,9 +166,10 @@ async def _outcome(order: Order, found: Task, link: SocketLink) -> Outcome:
 def _run_function(order: Order, found: Task, sock: socket.socket) -> None:
     """The function has the main thread, where a signal can interrupt it wherever it is."""
     loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, daemon=True).start()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
     link = asyncio.run_coroutine_threadsafe(_connect(order, sock), loop).result()
-    asyncio.run_coroutine_threadsafe(link.listen(), loop)
+    listening = asyncio.run_coroutine_threadsafe(link.listen(), loop)
     context = SyncContext(Context(link), loop)
 
     def stop(*_: object) -> None:
@@ -189,6 +190,11 @@ def _run_function(order: Order, found: Task, sock: socket.socket) -> None:
         outcome = raised(found, order.attempt, error, random.random)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     asyncio.run_coroutine_threadsafe(link.tell(outcome), loop).result()
+    listening.cancel()
+    # Queued behind the cancellation, so that runs first.
+    loop.call_soon_threadsafe(loop.call_soon, loop.stop)
+    thread.join()
+    loop.close()
 
 
 def main() -> None:

@@ -1,0 +1,169 @@
+"""`jobcast worker`: the command's first half starts the warden, which starts the second half."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from worker.warden import FD_VARIABLE, exec_warden
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from hub.scripts import Scripts
+    from hub.settings import Settings
+    from worker.runner import Options
+    from worker.tasks import Registry
+
+Agent = "Callable[[Redis, Scripts], Registry]"
+
+
+def worker(
+    tasks: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="MODULE_OR_TOML",
+            help="the tasks to serve: module, module:attribute or file.toml",
+            show_default=False,
+        ),
+    ] = None,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", "-c", min=1, help="jobs at once")
+    ] = 8,
+    queue: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--queue",
+            "-q",
+            help="a queue to serve, the first one first; those of the tasks unless said",
+            show_default=False,
+        ),
+    ] = None,
+    grace: Annotated[
+        float, typer.Option(min=0, help="seconds that jobs may take to finish on SIGTERM")
+    ] = 30.0,
+    lease: Annotated[
+        float | None,
+        typer.Option(min=1, help="seconds that a claim is valid without a heartbeat"),
+    ] = None,
+    redis_url: Annotated[
+        str | None, typer.Option(help="the Redis or Valkey server", show_default=False)
+    ] = None,
+    name: Annotated[
+        str, typer.Option(help="what this worker is called; the host's name unless said")
+    ] = "",
+    agent: Annotated[
+        bool, typer.Option("--agent/--no-agent", help="answer people's messages too")
+    ] = True,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(help="a task that its toml file leaves off, such as shell"),
+    ] = None,
+) -> None:
+    """Run the jobs of a module's or a toml file's tasks."""
+    # The environment, not the command line: what is in it is no secret of other users'.
+    if redis_url is not None:
+        os.environ["JOBCAST_REDIS_URL"] = redis_url
+    if lease is not None:
+        os.environ["JOBCAST_LEASE"] = f"{lease:g}"
+    if FD_VARIABLE not in os.environ:
+        _start_warden(tasks, concurrency, queue or [], grace, name, agent, allow or [])
+    from worker.runner import Options
+
+    options = Options(concurrency=concurrency, queues=queue or None, grace=grace, name=name)
+    raise typer.Exit(_serve(tasks, options, with_agent=agent, allow=allow or []))
+
+
+def _start_warden(
+    tasks: str | None,
+    concurrency: int,
+    queues: list[str],
+    grace: float,
+    name: str,
+    agent: bool,
+    allow: list[str],
+) -> NoReturn:
+    # -P: a `worker` or `hub` module in the working directory must not hide ours.
+    argv = [sys.executable, "-P", "-m", "worker.serve"]
+    argv += ["--concurrency", str(concurrency), "--grace", f"{grace:g}", "--name", name]
+    argv += [word for queue in queues for word in ("--queue", queue)]
+    argv += [word for task in allow for word in ("--allow", task)]
+    argv += ["--agent" if agent else "--no-agent", *(["--", tasks] if tasks else [])]
+    exec_warden(argv)
+
+
+def _serve(target: str | None, options: Options, *, with_agent: bool, allow: list[str]) -> int:
+    from hub.errors import SettingsError
+    from hub.settings import Settings
+    from worker.loading import LoadError, load
+    from worker.signature import TaskError
+    from worker.tasks import Registry
+
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        settings = Settings.from_env()
+        registry = load(target, allow=allow) if target else Registry()
+        agent = _agent(settings) if with_agent else None
+        if not registry and agent is None:
+            raise LoadError("nothing to serve: name a module or a toml file with tasks")
+        if target and not registry:
+            where = Path(target).resolve()
+            raise LoadError(f"{where}: no task in it that is on; see --allow")
+        return _run(registry, settings, options, agent)
+    except (LoadError, TaskError, SettingsError) as error:
+        sys.stderr.write(f"jobcast worker: {error}\n")
+        return 2
+
+
+def _agent(settings: Settings) -> Callable[[Redis, Scripts], Registry] | None:
+    if not settings.agent:
+        return None
+    from hub.enqueue import Enqueuer
+    from hub.store import Store
+    from hub.transitions import Transitions
+    from worker.agent_task import agent_registry
+
+    def build(redis: Redis, scripts: Scripts) -> Registry:
+        store = Store(redis, scripts)
+        return agent_registry(store, Transitions(redis, scripts), Enqueuer(store, settings))
+
+    return build
+
+
+def _run(
+    registry: Registry,
+    settings: Settings,
+    options: Options,
+    agent: Callable[[Redis, Scripts], Registry] | None,
+) -> int:
+    import uvloop
+
+    from worker.processes import Processes
+    from worker.runner import Runner
+
+    async def run() -> int:
+        processes = Processes.inherited()
+        assert processes is not None
+        async with processes:
+            runner = Runner(registry, settings, processes, options, agent=agent)
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, runner.drain)
+            return await runner.run()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop_runner:
+        return loop_runner.run(run())
+
+
+if __name__ == "__main__":
+    typer.run(worker)
