@@ -14,7 +14,7 @@ from hub.fields import WORDS, InputId, SessionId
 Ref = Annotated[str, Meta(max_length=128)] | int | None
 
 
-class Subscribe(Struct, kw_only=True, forbid_unknown_fields=True, tag="subscribe"):
+class Subscribe(Struct, kw_only=True, forbid_unknown_fields=True):
     """Follow a session; `after` is where to resume (anything that is no cursor: a snapshot)."""
 
     session_id: SessionId
@@ -22,28 +22,28 @@ class Subscribe(Struct, kw_only=True, forbid_unknown_fields=True, tag="subscribe
     ref: Ref = None
 
 
-class Unsubscribe(Struct, kw_only=True, forbid_unknown_fields=True, tag="unsubscribe"):
+class Unsubscribe(Struct, kw_only=True, forbid_unknown_fields=True):
     """Follow it no more."""
 
     session_id: SessionId
     ref: Ref = None
 
 
-class Auth(Struct, kw_only=True, forbid_unknown_fields=True, tag="auth"):
+class Auth(Struct, kw_only=True, forbid_unknown_fields=True):
     """The socket's credential, or a fresh one."""
 
     token: str
     ref: Ref = None
 
 
-class Cancel(Struct, kw_only=True, forbid_unknown_fields=True, tag="cancel"):
+class Cancel(Struct, kw_only=True, forbid_unknown_fields=True):
     """Ask for a job's end."""
 
     job_id: str
     ref: Ref = None
 
 
-class Answer(Struct, kw_only=True, forbid_unknown_fields=True, tag="input"):
+class Answer(Struct, kw_only=True, forbid_unknown_fields=True):
     """Answer a job's question."""
 
     job_id: str
@@ -52,7 +52,7 @@ class Answer(Struct, kw_only=True, forbid_unknown_fields=True, tag="input"):
     ref: Ref = None
 
 
-class Ping(Struct, kw_only=True, forbid_unknown_fields=True, tag="ping"):
+class Ping(Struct, kw_only=True, forbid_unknown_fields=True):
     """Are you there?"""
 
     ref: Ref = None
@@ -85,13 +85,14 @@ def object_of(raw: bytes) -> dict[str, Any]:
     return value
 
 
-def frame_of(raw: bytes, value: dict[str, Any]) -> Frame:
-    """The frame that a message (`value`, decoded) is. Raises BadInput naming what is wrong."""
+def frame_of(value: dict[str, Any]) -> Frame:
+    """The frame that an object is. Raises BadInput naming every field that is wrong."""
     name = value.get("type")
     kind = _KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         raise BadInput([("/type", "must be one of: " + ", ".join(_KINDS))])
-    return decode(raw, kind, WORDS)
+    members = {field: held for field, held in value.items() if field != "type"}
+    return decode(msgspec.json.encode(members), kind, WORDS)
 
 
 def ref_of(value: dict[str, Any]) -> str | int | None:

@@ -126,9 +126,6 @@ class EventStream(Stream, Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._asgi_send, self._asgi_receive = send, receive
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        if scope["method"] == "HEAD":
-            await send({"type": "http.response.body", "body": b""})
-            return
         await self.run(self._begin)
 
     def _begin(self) -> None:

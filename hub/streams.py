@@ -272,6 +272,11 @@ class Streams:
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait to be sent, all together."""
+        return sum(stream.unsent for stream in self._open)
+
     def add(self, stream: Stream) -> None:
         """A stream begins."""
         self._open.add(stream)

@@ -176,14 +176,14 @@ class Socket(Stream):
             except NotAFrame as error:
                 self._refuse(codes.BAD_MESSAGE, str(error))
                 continue
-            await self._take(raw, value)
+            await self._take(value)
             await self.writable()
 
-    async def _take(self, raw: bytes, value: dict[str, Any]) -> None:
+    async def _take(self, value: dict[str, Any]) -> None:
         ref = ref_of(value)
         session_id = value.get("session_id")
         try:
-            frame = frame_of(raw, value)
+            frame = frame_of(value)
             if isinstance(frame, Auth):
                 self._auth(frame)
             elif self.principal is None:
