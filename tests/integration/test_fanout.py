@@ -1,0 +1,345 @@
+"""The fanout on a real Valkey: what it hears, what it mends, what it keeps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from hub import keys
+from hub.connection import connect
+from hub.errors import TooMany
+from hub.events import Publication
+from hub.fanout import Fanout
+from hub.feed import Batch, Subscriber
+from hub.jobs import NewJob
+from hub.scripts import Scripts
+from hub.store import Store
+from hub.transitions import Transitions
+from tests.conftest import Server, wait_until
+
+
+class Outlet:
+    """Takes everything; catches up in a task while it may be behind, as a stream does."""
+
+    def __init__(self, fanout: Fanout, session_id: str, after: bytes | None = None) -> None:
+        self.fanout = fanout
+        self.subscriber = Subscriber(session_id, self, after=after)
+        self.batches: list[Batch] = []
+        self.hellos: list[bytes] = []
+        self.was_deleted = False
+        self.changed = asyncio.Condition()
+        self._flusher: asyncio.Task[None] | None = None
+        self._kicked = False
+
+    def accepts(self, size: int) -> bool:
+        return True
+
+    def room(self) -> int:
+        return 1_000_000
+
+    def write(self, subscriber: Subscriber, batch: Batch) -> None:
+        self.batches.append(batch)
+        self.kick()
+
+    def greet(self, subscriber: Subscriber, hello: bytes, cursor: bytes, over: bool) -> None:
+        self.hellos.append(hello)
+
+    def gone(self, subscriber: Subscriber) -> None:
+        self.was_deleted = True
+        self.kick()
+
+    def kick(self) -> None:
+        self._kicked = True
+        if self._flusher is None:
+            self._flusher = asyncio.get_running_loop().create_task(self._flush())
+
+    async def _flush(self) -> None:
+        try:
+            while self._kicked:
+                self._kicked = False
+                while await self.fanout.catch_up(self.subscriber):
+                    pass
+            async with self.changed:
+                self.changed.notify_all()
+        finally:
+            self._flusher = None
+
+    @property
+    def seen(self) -> list[Publication]:
+        return [one for batch in self.batches for one in batch.publications]
+
+    @property
+    def numbers(self) -> list[int]:
+        return [int(one.cursor.split(b"-")[0]) for one in self.seen if one.kind == "L"]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20), self.changed:
+            await self.changed.wait_for(condition)
+
+    async def live(self) -> None:
+        await self.until(lambda: self.subscriber.state == "live")
+
+
+class Bench:
+    """A fanout that runs, and what a test does around it."""
+
+    def __init__(self, fanout: Fanout, redis: Redis, store: Store, do: Transitions) -> None:
+        self.fanout = fanout
+        self.redis: Any = redis
+        self.store = store
+        self.do = do
+
+    async def queue(self, session_id: str = "s1") -> str:
+        return (await self.store.enqueue(NewJob(session_id=session_id, task="t"))).job.id
+
+    async def subscriber(self, session_id: str = "s1", after: bytes | None = None) -> Outlet:
+        outlet = Outlet(self.fanout, session_id, after)
+        self.fanout.subscribe(outlet.subscriber)
+        await outlet.live()
+        return outlet
+
+    async def healthy(self) -> None:
+        async def is_healthy() -> bool:
+            return self.fanout.healthy
+
+        await wait_until(is_healthy, "a probe that came back")
+
+    async def suppressed(self, session_id: str = "s1") -> None:
+        """Writes an event as the scripts do, but publishes nothing: a lost publication."""
+        top = (await self.store.top(session_id)).decode()
+        cursor = f"{int(top.split('-')[0]) + 1}-4242"
+        body = f'{{"id":"{cursor}","type":"message.user","session_id":"{session_id}","data":{{}}}}'
+        await self.redis.xadd(
+            keys.events(session_id), {"h": f"L {cursor} {top} - 0", "e": body}, id=cursor
+        )
+
+    async def channels(self) -> set[bytes]:
+        found: list[bytes] = await self.redis.execute_command("PUBSUB", "SHARDCHANNELS", "*live*")
+        return set(found)
+
+
+@pytest.fixture
+async def bench(redis: Redis, store: Store, transitions: Transitions) -> AsyncIterator[Bench]:
+    fanout = Fanout(redis, store, limit=3, check_every=0.3, linger=0.1)
+    running = asyncio.create_task(fanout.run())
+    yield Bench(fanout, redis, store, transitions)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_it_is_healthy_once_a_probe_came_back(bench: Bench) -> None:
+    assert not bench.fanout.healthy
+    await bench.healthy()
+
+
+async def test_what_arrives_together_is_handed_over_together(bench: Bench) -> None:
+    outlet = await bench.subscriber()
+    pipe = bench.redis.pipeline(transaction=True)
+    for number in range(10):
+        prev = f"{number}-7" if number else "0-0"
+        cursor = f"{number + 1}-7"
+        head = f"L {cursor} {prev} - 0"
+        pipe.xadd(keys.events("s1"), {"h": head, "e": "{}"}, id=cursor)
+        pipe.execute_command("SPUBLISH", keys.live("s1"), head + "\n{}")
+    await pipe.execute()
+    await outlet.until(lambda: len(outlet.numbers) == 10)
+    assert outlet.numbers == list(range(1, 11))
+    assert len(outlet.batches) < 10
+    assert [text for batch in outlet.batches for text in batch.texts] == ["{}"] * 10
+
+
+async def test_subscribers_of_a_session_share_the_bytes(bench: Bench) -> None:
+    one, two = await bench.subscriber(), await bench.subscriber()
+    await bench.queue()
+    await one.until(lambda: bool(one.batches))
+    await two.until(lambda: bool(two.batches))
+    assert one.batches[0] is two.batches[0]
+
+
+async def test_a_lost_last_event_is_found_by_the_check(bench: Bench) -> None:
+    outlet = await bench.subscriber()
+    await bench.queue()
+    await bench.suppressed()
+    await outlet.until(lambda: outlet.numbers == [1, 2])
+    assert len(outlet.hellos) == 1
+
+
+async def test_a_gap_is_mended_before_what_follows_it(bench: Bench) -> None:
+    outlet = await bench.subscriber()
+    for _ in range(3):
+        await bench.suppressed()
+    await bench.queue()
+    await bench.queue()
+    await outlet.until(lambda: len(outlet.numbers) == 5)
+    assert outlet.numbers == [1, 2, 3, 4, 5]
+    assert len(outlet.hellos) == 1
+
+
+async def test_a_killed_pubsub_connection_loses_nothing(bench: Bench) -> None:
+    outlet = await bench.subscriber()
+    for _ in range(3):
+        await bench.queue()
+        await bench.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        await bench.queue()
+    await outlet.until(lambda: len(outlet.numbers) >= 6)
+    assert outlet.numbers == [1, 2, 3, 4, 5, 6]
+    assert len(outlet.hellos) == 1
+    assert bench.fanout.counts["reconnects"] >= 1
+
+
+async def test_a_silent_pubsub_connection_is_replaced(bench: Bench) -> None:
+    outlet = await bench.subscriber()
+    await bench.healthy()
+    # The server forgets what the connection listens to, while it looks alive.
+    channels = bench.fanout._channels
+    channels._words = dict.fromkeys(await bench.channels(), "SUNSUBSCRIBE")
+    channels._changed.set()
+    await bench.queue()
+
+    async def replaced() -> bool:
+        return bench.fanout.counts["reconnects"] == 1 and bench.fanout.healthy
+
+    await wait_until(replaced, "a new connection")
+    await bench.queue()
+    await outlet.until(lambda: outlet.numbers == [1, 2])
+
+
+async def test_what_is_no_publication_is_passed_over(bench: Bench) -> None:
+    outlet = await bench.subscriber()
+    for nonsense in ("", "no header", "L 1-1\n{}", "Z 1\n{}"):
+        await bench.redis.execute_command("SPUBLISH", keys.live("s1"), nonsense)
+    await bench.queue()
+    await outlet.until(lambda: outlet.numbers == [1])
+    assert bench.fanout.counts["reconnects"] == 0
+
+
+async def test_a_restored_older_past_becomes_a_snapshot(bench: Bench) -> None:
+    outlet = await bench.subscriber()
+    for _ in range(3):
+        await bench.queue()
+    await outlet.until(lambda: len(outlet.numbers) == 3)
+    # As after a failover to a stale replica: the last entry is gone.
+    entries = await bench.redis.xrange(keys.events("s1"))
+    pipe = bench.redis.pipeline(transaction=True)
+    pipe.delete(keys.events("s1"))
+    for cursor, fields in entries[:-1]:
+        pipe.xadd(keys.events("s1"), fields, id=cursor)
+    await pipe.execute()
+    await outlet.until(lambda: len(outlet.hellos) == 2)
+    assert b'"resumed":false' in outlet.hellos[1]
+    await outlet.live()
+    assert outlet.subscriber.cursor == entries[-2][0]
+    await bench.queue()
+    await outlet.until(lambda: outlet.numbers == [1, 2, 3, 3])
+
+
+async def test_a_deleted_session_is_told_and_may_begin_again(bench: Bench) -> None:
+    await bench.queue()
+    outlet = await bench.subscriber()
+    await bench.store.forget("s1")
+    await outlet.until(lambda: outlet.was_deleted)
+    assert outlet.subscriber.state == "ended"
+    again = await bench.subscriber()
+    await bench.queue()
+    await again.until(lambda: again.numbers == [1])
+
+
+async def test_channels_are_left_late_and_only_without_subscribers(bench: Bench) -> None:
+    one, two = await bench.subscriber(), await bench.subscriber()
+    channel = keys.live("s1").encode()
+    bench.fanout.unsubscribe(one.subscriber)
+    assert channel in await bench.channels()
+    bench.fanout.unsubscribe(two.subscriber)
+    assert bench.fanout.sessions == 1
+
+    async def left() -> bool:
+        return channel not in await bench.channels()
+
+    await wait_until(left, "the end of the subscription")
+    assert bench.fanout.sessions == 0
+    again = await bench.subscriber()
+    await bench.queue()
+    await again.until(lambda: again.numbers == [1])
+
+
+async def test_a_session_has_a_limit_of_subscribers(bench: Bench) -> None:
+    outlets = [await bench.subscriber() for _ in range(3)]
+    with pytest.raises(TooMany):
+        await bench.subscriber()
+    bench.fanout.unsubscribe(outlets[0].subscriber)
+    await bench.subscriber()
+
+
+async def test_listeners_hear_what_is_published_and_that_something_may_be_missing(
+    bench: Bench,
+) -> None:
+    heard: list[Publication] = []
+    changed = asyncio.Event()
+
+    def hear(publication: Publication) -> None:
+        heard.append(publication)
+        changed.set()
+
+    async def until(kind: str) -> None:
+        async with asyncio.timeout(20):
+            while not any(one.kind == kind for one in heard):
+                changed.clear()
+                await changed.wait()
+        heard.clear()
+
+    async with bench.fanout.listening("s1", hear):
+        await until("X")
+        await bench.queue()
+        await until("L")
+        await bench.store.forget("s1")
+        await until("X")
+
+
+async def test_many_sessions_are_followed_at_once(bench: Bench) -> None:
+    names = [f"m{number}" for number in range(600)]
+    outlets = [Outlet(bench.fanout, name) for name in names]
+    for outlet in outlets:
+        bench.fanout.subscribe(outlet.subscriber)
+    for outlet in outlets:
+        await outlet.live()
+    await bench.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    for name in names[::50]:
+        await bench.queue(name)
+
+    def told(outlet: Outlet) -> bool:
+        return outlet.numbers == [1]
+
+    for outlet in outlets[::50]:
+        await outlet.until(partial(told, outlet))
+
+
+async def test_an_outage_of_redis_keeps_subscribers(own_valkey: Server, settings: Any) -> None:
+    redis = connect(own_valkey.url)
+    store = Store(redis, Scripts(settings))
+    fanout = Fanout(redis, store, check_every=0.3, linger=0.1)
+    running = asyncio.create_task(fanout.run())
+    bench = Bench(fanout, redis, store, Transitions(redis, Scripts(settings)))
+    outlet = await bench.subscriber()
+    await bench.queue()
+    own_valkey.kill()
+
+    async def unhealthy() -> bool:
+        return not fanout.healthy
+
+    await wait_until(unhealthy, "noticing the outage")
+    newcomer = Outlet(fanout, "s2")
+    fanout.subscribe(newcomer.subscriber)
+    own_valkey.start()
+    await bench.queue()
+    await bench.healthy()
+    await outlet.until(lambda: outlet.numbers == [1, 2])
+    await newcomer.live()
+    assert len(outlet.hellos) == 1
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await redis.aclose()
