@@ -8,8 +8,8 @@ from typing import Any
 
 import redis as redis_sync
 from redis.asyncio import (
+    BlockingConnectionPool,
     Connection,
-    ConnectionPool,
     Redis,
     SSLConnection,
     UnixDomainSocketConnection,
@@ -31,10 +31,12 @@ REPLY_TIMEOUT = 10.0
 
 def connect(url: str, *, max_connections: int = 64) -> Redis:
     """An async client whose replies are bytes. Calls are repeated thrice over a lost connection,
-    which every script allows."""
-    pool: ConnectionPool = ConnectionPool.from_url(
+    which every script allows. Calls beyond `max_connections` wait for one, for as long as for a
+    reply."""
+    pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
         url,
         max_connections=max_connections,
+        timeout=REPLY_TIMEOUT,
         socket_connect_timeout=CONNECT_TIMEOUT,
         socket_timeout=REPLY_TIMEOUT,
         health_check_interval=0,

@@ -20,6 +20,7 @@ async def wait_for(request: Request, job: Job, done: Callable[[Job], bool], seco
     services = services_of(request)
     changed = asyncio.Event()
     job_id = job.id.encode()
+    over = asyncio.Event()
     until = asyncio.get_running_loop().time() + seconds
 
     def heard(publication: Publication) -> None:
@@ -32,9 +33,9 @@ async def wait_for(request: Request, job: Job, done: Callable[[Job], bool], seco
             # Looked at after the listening began: what happened before is in Redis.
             job = await _look(services, job.id)
             left = until - asyncio.get_running_loop().time()
-            if done(job) or left <= 0 or services.draining.is_set():
+            if done(job) or left <= 0 or over.is_set() or services.draining.is_set():
                 return job
-            await _first(left, changed.wait(), services.draining.wait(), _gone(request))
+            await _first(left, changed.wait(), services.draining.wait(), _gone(request, over))
 
 
 async def _look(services: Services, job_id: str) -> Job:
@@ -44,9 +45,10 @@ async def _look(services: Services, job_id: str) -> Job:
     return job
 
 
-async def _gone(request: Request) -> None:
+async def _gone(request: Request, over: asyncio.Event) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+    over.set()
 
 
 async def _first(seconds: float, *waits: Coroutine[Any, Any, Any]) -> None:
