@@ -82,6 +82,7 @@ class Runner:
         self._exit_now = exit_now
         self._agent = agent
         self._executions: dict[str, Execution] = {}
+        self._hopeless: set[Execution] = set()
         self._changed = asyncio.Event()
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -254,6 +255,8 @@ class Runner:
 
     def _give_up(self, execution: Execution) -> None:
         claim = execution.claim
+        self._hopeless.add(execution)
+        self._changed.set()
         log.error(
             "job %s: the code of %s does not stop, so this worker ends: a coroutine must let "
             "CancelledError through, and a function that waits for long should have "
@@ -291,7 +294,7 @@ class Runner:
                 ) from None
             except (RedisError, OSError) as error:
                 if not said:
-                    log.warning("waiting for Redis: %s. Is JOBCAST_REDIS_URL right?", error)
+                    log.warning("waiting for Redis (is JOBCAST_REDIS_URL right?): %s", error)
                     said = True
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_START_WAIT):
@@ -313,7 +316,7 @@ class Runner:
             async with asyncio.timeout(self._options.grace):
                 await self._until_idle(or_hurried=True)
         patience = stop_grace
-        while self._executions:
+        while self._left():
             grace = 0.0 if self._hurry.is_set() else stop_grace
             patience = grace + RELEASE_SECONDS
             for execution in list(self._executions.values()):
@@ -327,8 +330,12 @@ class Runner:
             log.error("%d jobs could not be given back", len(self._executions))
             self._exit_now(self._status or EXIT_UNSTOPPABLE)
 
+    def _left(self) -> bool:
+        """Whether there are jobs that may still end."""
+        return any(each not in self._hopeless for each in self._executions.values())
+
     async def _until_idle(self, *, or_hurried: bool) -> None:
-        while self._executions and not (or_hurried and self._hurry.is_set()):
+        while self._left() and not (or_hurried and self._hurry.is_set()):
             self._changed.clear()
             await self._changed.wait()
 

@@ -1,0 +1,366 @@
+"""Workers that are killed, frozen, blocked, cut off or told to stop; and a Redis that goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from hub import keys
+from hub.connection import connect
+from hub.errors import StaleToken
+from hub.invariant import check
+from hub.jobs import Job, NewJob
+from hub.scripts import Scripts
+from hub.settings import Settings
+from hub.states import TERMINAL
+from hub.store import Store
+from hub.transitions import Transitions
+from tests.conftest import Server, wait_until
+from tests.liveness import Mark
+from tests.proxy import Proxy
+from worker.proctree import read_proc
+
+LEASE = 3.0
+
+
+class Worker:
+    """A worker as an operator starts it. `warden` is its process, `pid` that of the real worker."""
+
+    def __init__(self, warden: asyncio.subprocess.Process, log: Path) -> None:
+        self.warden = warden
+        self.log = log
+        self.pid = 0
+
+    async def until_serving(self, times: int = 1) -> None:
+        """Waits until it has said `times` times that it serves, and notes who serves now."""
+
+        async def said() -> bool:
+            return self.log.read_text().count(" serves ") >= times
+
+        await wait_until(said, f"the worker serves; it said:\n{self.log.read_text()}")
+        [minder] = _children(self.warden.pid)
+        [self.pid] = _children(minder)
+
+    async def end(self) -> int:
+        async with asyncio.timeout(30):
+            return await self.warden.wait()
+
+
+def _children(parent: int) -> list[int]:
+    pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
+    found = ((pid, read_proc(pid)) for pid in pids)
+    return [pid for pid, proc in found if proc and proc.alive and proc.parent == parent]
+
+
+class Field:
+    """A Valkey of its own, and the workers on it."""
+
+    def __init__(self, server: Server, redis: Redis, folder: Path, url: str) -> None:
+        settings = Settings(redis_url=server.url, lease=LEASE)
+        self.server = server
+        self.redis: Any = redis
+        self.store = Store(redis, Scripts(settings))
+        self.transitions = Transitions(redis, Scripts(settings))
+        self.notes = folder / "notes"
+        self.url = url
+        self._folder = folder
+        self._workers: list[Worker] = []
+
+    async def worker(self, *options: str, url: str | None = None) -> Worker:
+        log = self._folder / f"worker-{len(self._workers)}.log"
+        with log.open("w") as output:
+            warden = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "worker.serve", "--lease", f"{LEASE:g}", "--no-agent"),
+                *options,
+                "tests.failure.worker_under_fire",
+                env={**os.environ, "JOBCAST_REDIS_URL": url or self.url},
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        worker = Worker(warden, log)
+        self._workers.append(worker)
+        await worker.until_serving()
+        return worker
+
+    async def queue(self, task: str, timeout: float | None = None, **params: Any) -> str:
+        params.setdefault("path", str(self.notes))
+        new = NewJob(
+            session_id="s1",
+            task=task,
+            params=msgspec.json.encode(params),
+            max_attempts=2 if task == "swallows" else 1,
+            timeout=timeout,
+        )
+        return (await self.store.enqueue(new)).job.id
+
+    async def job(self, job_id: str) -> Job:
+        job = await self.store.job(job_id)
+        assert job is not None
+        return job
+
+    async def until(self, job_id: str, *statuses: str) -> Job:
+        async def reached() -> bool:
+            return (await self.job(job_id)).status in statuses
+
+        await wait_until(reached, f"{job_id} is {' or '.join(statuses)}", timeout=60)
+        return await self.job(job_id)
+
+    async def until_noted(self, word: str, times: int = 1) -> None:
+        async def noted() -> bool:
+            return self.words().count(word) >= times
+
+        await wait_until(noted, f"{word} is noted {times} times", timeout=60)
+
+    def words(self) -> list[str]:
+        lines = self.notes.read_text().splitlines() if self.notes.exists() else []
+        return [line.split()[0] for line in lines]
+
+    async def close(self) -> None:
+        for worker in self._workers:
+            if worker.warden.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.pid, signal.SIGCONT)
+                worker.warden.kill()
+                await worker.warden.wait()
+            print(worker.log.read_text())
+        assert await check(self.redis) == []
+
+
+@pytest.fixture
+async def field(own_valkey: Server, tmp_path: Path) -> AsyncIterator[Field]:
+    redis = connect(own_valkey.url)
+    field = Field(own_valkey, redis, tmp_path, own_valkey.url)
+    try:
+        yield field
+        await field.close()
+    finally:
+        await redis.aclose()
+
+
+@pytest.mark.slow
+async def test_a_killed_worker_loses_its_job_to_another(field: Field) -> None:
+    first = await field.worker("-c", "1")
+    mark = Mark()
+    job_id = await field.queue("first_time_slow", mark=mark.text)
+    await wait_until(lambda: _alive(mark), "the command runs")
+
+    os.kill(first.pid, signal.SIGKILL)
+    second = await field.worker("-c", "1")
+
+    job = await field.until(job_id, *TERMINAL)
+    assert (job.status, job.lost, job.attempt, job.released) == ("completed", 1, 1, 0)
+    assert mark.alive() == []
+    assert second.warden.returncode is None
+    await first.until_serving(2)
+
+
+async def test_a_killed_warden_takes_its_worker_along(field: Field) -> None:
+    mark = Mark()
+    worker = await field.worker()
+    await field.queue("once", seconds=600, mark=mark.text)
+    await wait_until(lambda: _alive(mark), "the command runs")
+
+    worker.warden.kill()
+    await worker.warden.wait()
+
+    await mark.until_gone()
+
+    async def dead() -> bool:
+        return read_proc(worker.pid) is None
+
+    await wait_until(dead, "the worker is dead")
+
+
+async def _alive(mark: Mark) -> bool:
+    return len(mark.alive()) >= 2
+
+
+@pytest.mark.slow
+async def test_a_frozen_worker_writes_nothing_and_leaves_nothing(field: Field) -> None:
+    mark = Mark()
+    first = await field.worker("-c", "1")
+    job_id = await field.queue("first_time_slow", mark=mark.text)
+    await wait_until(lambda: _alive(mark), "the command runs")
+    token = (await field.redis.hget(keys.job(job_id), "token")).decode()
+    await field.worker("-c", "1")
+
+    os.kill(first.pid, signal.SIGSTOP)
+    # Whatever the frozen worker started is dead before anybody else may have the job.
+    await wait_until(lambda: _lost(field, job_id), "the job is lost")
+    assert mark.alive() == []
+    job = await field.until(job_id, *TERMINAL)
+    assert (job.status, job.lost) == ("completed", 1)
+    before = await field.redis.hgetall(keys.job(job_id))
+
+    os.kill(first.pid, signal.SIGCONT)
+    await first.until_serving(2)
+
+    assert await field.redis.hgetall(keys.job(job_id)) == before
+    with pytest.raises(StaleToken):
+        await field.transitions.finish(job_id, token, "completed", b"1")
+
+
+async def _lost(field: Field, job_id: str) -> bool:
+    return (await field.job(job_id)).lost == 1
+
+
+async def test_sigterm_gives_back_what_does_not_finish(field: Field) -> None:
+    mark = Mark()
+    worker = await field.worker("--grace", "0.5")
+    short = await field.queue("once", seconds=0.1)
+    long = await field.queue("once", seconds=600, mark=mark.text)
+    await wait_until(lambda: _alive(mark), "the command runs")
+
+    worker.warden.send_signal(signal.SIGTERM)
+
+    assert await worker.end() == 0
+    assert (await field.job(short)).status == "completed"
+    job = await field.job(long)
+    assert (job.status, job.released, job.lost) == ("pending", 1, 0)
+    assert mark.alive() == []
+    assert await field.redis.zcard(keys.WORKERS) == 0
+
+
+async def test_a_second_sigterm_gives_everything_back_now(field: Field) -> None:
+    mark = Mark()
+    worker = await field.worker("--grace", "600")
+    job_id = await field.queue("once", seconds=600, mark=mark.text)
+    await wait_until(lambda: _alive(mark), "the command runs")
+
+    worker.warden.send_signal(signal.SIGTERM)
+
+    async def finishing() -> bool:
+        return "finishing 1 jobs" in worker.log.read_text()
+
+    await wait_until(finishing, "the worker drains")
+    worker.warden.send_signal(signal.SIGTERM)
+
+    assert await worker.end() == 0
+    job = await field.job(job_id)
+    assert (job.status, job.released, job.lost) == ("pending", 1, 0)
+    assert mark.alive() == []
+
+
+async def test_a_restart_of_valkey_stops_nothing(field: Field) -> None:
+    worker = await field.worker()
+    ids = [await field.queue("counts", seconds=2.5) for _ in range(3)]
+    await field.until_noted("start", 3)
+
+    field.server.kill()
+    field.server.start()
+
+    for job_id in ids:
+        job = await field.until(job_id, *TERMINAL)
+        assert (job.status, job.lost, job.released, job.attempt) == ("completed", 0, 0, 1)
+        assert msgspec.json.decode(job.result) == job.log_lines
+    last = await field.until(await field.queue("once", seconds=0), *TERMINAL)
+    assert last.status == "completed"
+    assert field.words().count("start") == 4
+    assert worker.warden.returncode is None
+
+
+@pytest.mark.slow
+async def test_an_outage_longer_than_a_lease_releases(field: Field) -> None:
+    mark = Mark()
+    await field.worker()
+    job_id = await field.queue("first_time_slow", mark=mark.text)
+    await wait_until(lambda: _alive(mark), "the command runs")
+
+    field.server.kill()
+    await field.until_noted("end")
+    await mark.until_gone()
+    field.server.start()
+
+    job = await field.until(job_id, *TERMINAL)
+    assert (job.status, job.lost, job.released, job.attempt) == ("completed", 0, 1, 1)
+
+
+@pytest.mark.slow
+async def test_a_worker_that_is_cut_off_stops_before_the_job_runs_again(field: Field) -> None:
+    async with Proxy("127.0.0.1", field.server.port) as proxy:
+        first = await field.worker("-c", "1", url=f"redis://127.0.0.1:{proxy.port}/0")
+        job_id = await field.queue("first_time_slow")
+        await field.until_noted("start")
+        await field.worker("-c", "1")
+    # From here the first worker reaches nothing, while Redis and the second one go on.
+
+    job = await field.until(job_id, *TERMINAL)
+
+    assert (job.status, job.lost) == ("completed", 1)
+    assert field.words() == ["start", "end", "start", "end"]
+    assert first.warden.returncode is None
+
+
+@pytest.mark.slow
+async def test_code_that_blocks_the_loop_keeps_its_lease(field: Field) -> None:
+    await field.worker()
+    await field.worker()
+
+    job = await field.until(await field.queue("blocks", seconds=LEASE * 2), *TERMINAL)
+
+    assert (job.status, job.lost, job.released) == ("completed", 0, 0)
+    assert field.words() == ["start", "end"]
+
+
+@pytest.mark.slow
+async def test_code_that_blocks_the_loop_past_its_timeout_ends_the_worker(field: Field) -> None:
+    worker = await field.worker()
+    job_id = await field.queue("blocks", seconds=600, timeout=1.0)
+    await field.until_noted("start")
+
+    await worker.until_serving(2)
+
+    assert "blocks the worker" in worker.log.read_text()
+    await field.transitions.cancel(job_id)
+    assert (await field.until(job_id, *TERMINAL)).status == "cancelled"
+
+
+@pytest.mark.slow
+async def test_a_coroutine_that_swallows_its_end_ends_the_worker(field: Field) -> None:
+    worker = await field.worker("--grace", "0.5")
+    job_id = await field.queue("swallows")
+    await field.until_noted("start")
+
+    await field.transitions.cancel(job_id)
+
+    assert (await field.until(job_id, *TERMINAL)).status == "cancelled"
+    await worker.until_serving(2)
+    assert "does not stop" in worker.log.read_text()
+
+
+async def test_cancel_kills_the_whole_tree(field: Field) -> None:
+    mark = Mark()
+    await field.worker()
+    job_id = await field.queue("once", seconds=600, mark=mark.text)
+    await wait_until(lambda: _alive(mark), "the command runs")
+
+    await field.transitions.cancel(job_id)
+
+    assert (await field.until(job_id, *TERMINAL)).status == "cancelled"
+    assert mark.alive() == []
+
+
+async def test_a_worker_waits_for_redis_at_its_start(field: Field) -> None:
+    field.server.kill()
+    starting = asyncio.create_task(field.worker())
+    log = field.notes.with_name("worker-0.log")
+
+    async def waiting() -> bool:
+        return log.exists() and "waiting for Redis" in log.read_text()
+
+    await wait_until(waiting, "the worker says that it waits")
+    field.server.start()
+    await starting
+    job = await field.until(await field.queue("once", seconds=0), *TERMINAL)
+    assert job.status == "completed"
