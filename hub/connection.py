@@ -9,6 +9,7 @@ from typing import Any
 import redis as redis_sync
 from redis.asyncio import (
     BlockingConnectionPool,
+    BlockingConnectionPool,
     Connection,
     Redis,
     SSLConnection,

@@ -149,6 +149,12 @@ local function wanted_by_webhook(job, kind)
     or (wanted[2] and string.find(wanted[2], needle, 1, true))
 end
 
+-- All that a delivery needs, so that it outlives its job.
+local function outbox(job, kind, cursor)
+  redis.call('XADD', P .. 'outbox', '*', 's', job.session_id, 'j', job.id, 't', kind, 'c', cursor,
+    'w', job.webhook_url or '', 'k', job.credential or '', 'd', whole(job))
+end
+
 local function is_silent(job)
   return job.queue == 'agent' or job.silent
 end
@@ -256,8 +262,7 @@ local function move(job, status, changes)
     local kind = 'job.' .. status
     local cursor = emit(job.session_id, kind, job.id, job.rev, '{' .. table.concat(parts, ',') .. '}')
     if wanted_by_webhook(job, kind) then
-      redis.call('XADD', P .. 'outbox', '*', 's', job.session_id, 'j', job.id, 't', kind, 'c', cursor,
-        'w', job.webhook_url and '1' or '0', 'd', whole(job))
+      outbox(job, kind, cursor)
     end
   elseif status == 'failed' and job.reply_id and redis.call('EXISTS', P .. 'events:' .. job.session_id) == 1 then
     -- A turn of the agent that fails for good must not leave its person wondering, while they are there.
@@ -353,8 +358,7 @@ create = function(job, place)
   local kind = 'job.' .. job.status
   local cursor = emit(job.session_id, kind, job.id, '1', whole(job))
   if wanted_by_webhook(job, kind) then
-    redis.call('XADD', P .. 'outbox', '*', 's', job.session_id, 'j', job.id, 't', kind, 'c', cursor,
-      'w', job.webhook_url and '1' or '0', 'd', whole(job))
+    outbox(job, kind, cursor)
   end
 end
 

@@ -5,7 +5,7 @@
 
 -- A job's own webhook_url gets what a webhook without types gets.
 local ONCE_TYPES = {['job.completed'] = true, ['job.failed'] = true, ['job.cancelled'] = true, ['job.input_required'] = true}
-local outbox = P .. 'outbox'
+local stream = P .. 'outbox'
 local overflowed = 0
 
 local function deliver(entry, wid, at, url, credential)
@@ -34,7 +34,7 @@ local function once(url, credential)
   return 'once_' .. redis.sha1hex(credential .. ' ' .. string.lower(string.match(url, '^"(%a+://[^/?#"]*)') or url))
 end
 
-local entries = redis.call('XRANGE', outbox, '-', '+', 'COUNT', ARGV[2])
+local entries = redis.call('XRANGE', stream, '-', '+', 'COUNT', ARGV[2])
 for _, found in ipairs(entries) do
   local entry = {}
   for i = 1, #found[2], 2 do
@@ -49,18 +49,15 @@ for _, found in ipairs(entries) do
       end
     end
   end
-  if entry.w == '1' and ONCE_TYPES[entry.t] then
-    local job = redis.call('HMGET', P .. 'job:' .. entry.j, 'webhook_url', 'credential')
-    if job[1] then
-      deliver(entry, once(job[1], job[2] or ''), at, job[1], job[2] or '')
-    end
+  if entry.w ~= '' and ONCE_TYPES[entry.t] then
+    deliver(entry, once(entry.w, entry.k), at, entry.w, entry.k)
   end
-  redis.call('XDEL', outbox, found[1])
+  redis.call('XDEL', stream, found[1])
 end
 
 local newest = '0-0'
-if redis.call('EXISTS', outbox) == 1 then
-  local info = redis.call('XINFO', 'STREAM', outbox)
+if redis.call('EXISTS', stream) == 1 then
+  local info = redis.call('XINFO', 'STREAM', stream)
   for i = 1, #info, 2 do
     if info[i] == 'last-generated-id' then
       newest = info[i + 1]
