@@ -9,92 +9,54 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import jwt
 
-from hub.errors import BadInput, Refused, Unauthenticated
-from hub.jobs import SESSION_ID
+from hub.errors import Refused, Unauthenticated
+from hub.principal import (
+    MAX_SESSIONS,
+    MAX_TTL,
+    SCOPES,
+    Principal,
+    check_grant,
+    is_pattern,
+    ordered,
+    within,
+)
 from hub.settings import Settings
 
-SCOPES: Final = ("read", "cancel", "enqueue", "input", "approve", "admin")
+__all__ = [
+    "DEFAULT_SCOPE",
+    "DEFAULT_TTL",
+    "LEEWAY",
+    "MAX_SESSIONS",
+    "MAX_TTL",
+    "RENEWABLE",
+    "SCOPES",
+    "SUBPROTOCOL",
+    "Authenticator",
+    "Minted",
+    "Principal",
+    "bearer",
+    "bearer_of_subprotocols",
+    "check_grant",
+    "is_pattern",
+]
+
 DEFAULT_SCOPE: Final = "read cancel enqueue input"
 DEFAULT_TTL: Final = 3_600
-MAX_TTL: Final = 30 * 86_400
 #: How long after signing in a token may be renewed, in seconds.
 RENEWABLE: Final = 12 * 3_600
 #: Clocks of hubs may differ by this many seconds.
 LEEWAY: Final = 5
 MAX_TOKEN_CHARS: Final = 8_192
-MAX_SESSIONS: Final = 128
 
 SUBPROTOCOL: Final = "jobcast.v1"
 _BEARER_PROTOCOL: Final = "bearer."
 _ALGORITHM: Final = "HS256"
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who calls. `name` is a key's name or a token's `sub`; `sessions` are ids or `prefix:*`.
-
-    An API key covers every session and has every scope: it could mint whatever it lacked. The
-    scope `admin` covers every session too, and has every scope but `approve`, which is given to
-    people by name, so that no agent approves what it asked for itself.
-    `expires_at` and `auth_time` are in seconds since the epoch."""
-
-    kind: Literal["key", "token"]
-    name: str
-    sessions: tuple[str, ...] = ()
-    scopes: frozenset[str] = frozenset()
-    expires_at: float | None = None
-    auth_time: float | None = None
-
-    @property
-    def is_key(self) -> bool:
-        """Whether it is an API key."""
-        return self.kind == "key"
-
-    @property
-    def is_admin(self) -> bool:
-        """Whether it may see everything."""
-        return self.is_key or "admin" in self.scopes
-
-    @property
-    def credential(self) -> str:
-        """The name under which jobs and webhooks remember it: a key's name as it is."""
-        return self.name if self.is_key else f"sub:{self.name}"
-
-    def covers(self, session_id: str) -> bool:
-        """Whether the session is one of its own."""
-        return self.is_admin or any(_matches(held, session_id) for held in self.sessions)
-
-    def has(self, scope: str) -> bool:
-        """Whether it has a scope, in the sessions that it covers."""
-        return self.is_key or scope in self.scopes or (self.is_admin and scope != "approve")
-
-    def may(self, scope: str, session_id: str) -> bool:
-        """Whether it covers the session and has the scope."""
-        return self.has(scope) and self.covers(session_id)
-
-    def same_holder(self, other: Principal) -> bool:
-        """Whether `other` is the same caller with a fresh credential."""
-        return (self.kind, self.name) == (other.kind, other.name)
-
-    def require(self, scope: str, session_id: str | None = None) -> None:
-        """Raises Refused, saying which scope is missing or that the session is not covered. It
-        says nothing of whether the session exists."""
-        if session_id is not None and not self.covers(session_id):
-            raise Refused("Your token does not cover this session.")
-        if self.has(scope):
-            return
-        if scope == "approve":
-            raise Refused(
-                "To answer a confirm needs the scope approve, which admin does not imply: give it"
-                " to the person who decides."
-            )
-        raise Refused(f"Your token lacks the scope {scope}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,63 +193,18 @@ class Authenticator:
         if left < 1:
             raise Refused("The token cannot be renewed any more: sign in again.")
         wanted = list(principal.sessions if sessions is None else sessions)
-        scopes = _ordered(principal.scopes) if scope is None else scope
+        scopes = ordered(principal.scopes) if scope is None else scope
         ttl = min(DEFAULT_TTL if ttl is None else ttl, left)
         check_grant(principal.name, wanted, scopes, ttl)
         if sub is not None and sub != principal.name:
             raise Refused("A renewed token is for the same sub.")
-        wider = [s for s in wanted if not any(_within(s, held) for held in principal.sessions)]
+        wider = [s for s in wanted if not any(within(s, held) for held in principal.sessions)]
         if wider:
             raise Refused(f"Your token does not cover {wider[0]}.")
         more = [s for s in scopes.split() if s not in principal.scopes]
         if more:
             raise Refused(f"Your token lacks the scope {more[0]}.")
         return self.mint(principal.name, wanted, scopes, ttl, auth_time=principal.auth_time)
-
-
-def check_grant(sub: str, sessions: Sequence[str], scope: str, ttl: float) -> None:
-    """Raises BadInput where a token cannot say this. Without `admin` it must name a session."""
-    errors: list[tuple[str, str]] = []
-    if not 1 <= len(sub) <= 128 or not sub.isprintable():
-        errors.append(("/sub", "must have 1 to 128 printable characters"))
-    if len(sessions) > MAX_SESSIONS:
-        errors.append(("/sessions", f"must name at most {MAX_SESSIONS} sessions"))
-    if not sessions and "admin" not in scope.split():
-        errors.append(("/sessions", "must name at least one session: an id or prefix:*"))
-    for index, session in enumerate(sessions):
-        if not is_pattern(session):
-            errors.append(
-                (
-                    f"/sessions/{index}",
-                    "must be an id of 1 to 128 of A-Z a-z 0-9 _ . : - or prefix:*",
-                )
-            )
-    words = scope.split()
-    if not words or any(word not in SCOPES for word in words):
-        errors.append(("/scope", "must be some of: " + " ".join(SCOPES)))
-    if not 1 <= ttl <= MAX_TTL:
-        errors.append(("/ttl", f"must be from 1 to {MAX_TTL} seconds"))
-    if errors:
-        raise BadInput(errors)
-
-
-def is_pattern(text: str) -> bool:
-    """Whether `text` is a session id, or `prefix:*`."""
-    plain = text[:-1] if text.endswith(":*") and len(text) > 2 else text
-    return SESSION_ID.fullmatch(plain) is not None
-
-
-def _matches(held: str, session_id: str) -> bool:
-    return session_id.startswith(held[:-1]) if held.endswith(":*") else session_id == held
-
-
-def _within(wanted: str, held: str) -> bool:
-    return wanted == held or (held.endswith(":*") and wanted.startswith(held[:-1]))
-
-
-def _ordered(scopes: Iterable[str]) -> str:
-    held = set(scopes)
-    return " ".join(scope for scope in SCOPES if scope in held)
 
 
 def bearer(authorization: str | None) -> str | None:

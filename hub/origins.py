@@ -28,10 +28,13 @@ class Origins:
             else None
         )
         bound = settings.host.strip("[]").lower()
+        #: Names under which browsers reach a loopback hub itself; None: any name may be ours.
+        self._own: frozenset[str] | None = None
         self._hosts: frozenset[str] | None = None
         if bound in _LOOPBACK or bound.startswith("127."):
             known = self._listed | ({self._public} if self._public else set())
-            self._hosts = frozenset({bound, *_LOOPBACK, *(host for _, host, _ in known)})
+            self._own = _LOOPBACK | {bound}
+            self._hosts = self._own | {host for _, host, _ in known}
 
     def host_is_ours(self, host: str | None) -> bool:
         """Whether a request with this Host header is meant for this hub."""
@@ -54,10 +57,10 @@ class Origins:
             return False
         if parsed in self._listed or parsed == self._public:
             return True
-        # With a public URL, that is the hub's one origin, but for whoever talks to it directly.
-        if self._public is not None and self._hosts is None:
-            return False
         scheme, name, port = parsed
+        # With a public URL, that is the hub's one origin, but for whoever talks to it directly.
+        if (self._public is not None) if self._own is None else (name not in self._own):
+            return False
         return host is not None and _host_parts(host, scheme) == (name, port)
 
 

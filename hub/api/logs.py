@@ -17,10 +17,13 @@ from hub.store import LogPage, Store
 
 _PAGE: Final = 500
 _DEFAULT_LIMIT: Final = 1_000
+#: More lines than these, of up to 8 KiB each, are not put into one JSON document.
+_MOST_JSON: Final = 2_000
 
 
 class LogQuery(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Lines after the line `after`. Plain text without `limit` is all of them."""
+    """Lines after the line `after`. Plain text without `limit` is all of them; JSON is 2,000
+    at most, with `more` where there are more."""
 
     after: Annotated[int, Meta(ge=0, le=2**53)] = 0
     limit: Annotated[int, Meta(ge=1, le=10_000)] | None = None
@@ -36,7 +39,8 @@ async def _logs(request: Request) -> Response:
             media_type="text/plain",
             headers={"Cache-Control": "no-store", "Vary": "Accept"},
         )
-    page = await services.store.logs(job.id, query.after, query.limit or _DEFAULT_LIMIT)
+    limit = min(query.limit or _DEFAULT_LIMIT, _MOST_JSON)
+    page = await services.store.logs(job.id, query.after, limit)
     return answer(page, headers={"Vary": "Accept"})
 
 

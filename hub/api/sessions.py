@@ -83,6 +83,8 @@ async def _messages(request: Request) -> Response:
 
 async def _say(request: Request) -> Response:
     services, principal, session_id = _common(request, "input")
+    # A message queues a turn of the agent.
+    services.enqueue_limit.require(principal.credential, "messages and jobs")
     said: MessageRequest = await read_body(request, MessageRequest)
     if not principal.is_key and (said.role == "agent" or said.job_id is not None):
         raise Refused("The role agent and job_id are for API keys.")

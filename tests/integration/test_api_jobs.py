@@ -167,6 +167,10 @@ async def test_an_unknown_task_is_told_those_that_are_there(hub: Hub, hand: Hand
     assert "agent" not in problem["errors"][0]["detail"]
 
 
+async def test_a_durable_job_waits_for_the_disk(hub: Hub, hand: Hand) -> None:
+    assert (await echo(hub, durable=True))["status"] == "pending"
+
+
 async def test_params_are_bounded(hub: Hub, hand: Hand) -> None:
     body = {"task": "x", "session_id": "s1", "queue": None, "params": {"x": "y" * 65_530}}
     problem = await post(hub.client, "/jobs", body, 422)

@@ -190,6 +190,19 @@ async def test_nothing_may_be_kept_by_caches(hub: Hub) -> None:
         assert (await hub.client.get(path)).headers["cache-control"] == "no-store"
 
 
+async def test_what_nobody_foresaw_tells_nothing(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(_: str) -> None:
+        raise ValueError("a secret of the inside")
+
+    monkeypatch.setattr(hub.services.store, "snapshot", broken)
+    reply = await hub.client.get("/sessions/s1")
+    assert is_problem(reply, 500)
+    assert "secret" not in reply.text
+    assert "a secret of the inside" in caplog.text
+
+
 async def test_too_many_jobs(settings: Settings, valkey: Any) -> None:
     async with running(replace(settings, enqueue_rate=0.2), API_KEY) as hub:
         body = {"task": "x", "session_id": "s1", "queue": None}

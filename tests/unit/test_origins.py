@@ -54,6 +54,7 @@ def test_a_public_hub_takes_any_host() -> None:
         (LOCAL, "http://app.example.com", "127.0.0.1:8080", False),
         (LOCAL, "https://app.example.com.evil.example", "127.0.0.1:8080", False),
         (LOCAL, "https://app.example.com:444", "127.0.0.1:8080", False),
+        (LOCAL, "http://app.example.com", "app.example.com", False),
         (LOCAL, "null", "127.0.0.1:8080", False),
         (LOCAL, "", "127.0.0.1:8080", False),
         (LOCAL, "http://[bad", "127.0.0.1:8080", False),
