@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable
 
 from hub import keys
 from hub.channels import Channels
@@ -12,8 +12,8 @@ class Control:
     """A listener of the channel `control`: `cancel <job id>` and `answer <job id>` of a job that
     this worker holds have `nudge` called, which asks Redis what is true."""
 
-    def __init__(self, held: Container[str], nudge: Callable[[], None]) -> None:
-        self._held = held
+    def __init__(self, holds: Callable[[str], bool], nudge: Callable[[], None]) -> None:
+        self._holds = holds
         self._nudge = nudge
 
     def listen(self, channels: Channels) -> None:
@@ -23,7 +23,7 @@ class Control:
     def published(self, channel: bytes, data: bytes) -> None:
         """Called with what was said."""
         word, _, job_id = data.decode(errors="replace").partition(" ")
-        if word in ("cancel", "answer") and job_id in self._held:
+        if word in ("cancel", "answer") and self._holds(job_id):
             self._nudge()
 
     def subscribed(self, channel: bytes) -> None:

@@ -18,6 +18,7 @@ from hub.settings import Settings
 from hub.transitions import Claim, Transitions
 from worker.clock import boottime
 from worker.code import STOPPED, Code, start_code
+from worker.epilogue import LastWord
 from worker.leases import Held, Leases, Word
 from worker.link import LocalLink
 from worker.outcome import Outcome, invalid, raised, timed_out
@@ -71,7 +72,7 @@ class Execution:
         self._shop = shop
         self._task = task
         self._why: Why | None = None
-        self._settling = False
+        self._settling = self._over = False
         self._has_slot = True
         self._lent = False
         self._code: Code | None = None
@@ -82,7 +83,7 @@ class Execution:
         self._left = claim.timeout if claim.timeout is not None else task.timeout
         self._limit = self._left
         self._due = 0.0
-        self._held = Held(claim.job_id, claim.token, valid_until, self._hear)
+        self._held = Held(claim.job_id, claim.token, valid_until, self._hear, self.last_word)
         self._reporter = Reporter(
             shop.transitions,
             claim.job_id,
@@ -127,6 +128,7 @@ class Execution:
             log.warning("job %s is left to the next worker: %s", self.claim.job_id, error)
         finally:
             self._held.alive = False
+            self._over = True
             self._shop.leases.drop(self._held)
             await self._reporter.abandon()
             await asyncio.gather(*self._endings, return_exceptions=True)
@@ -134,6 +136,19 @@ class Execution:
                 self._shop.slots.give()
             elif self._lent:
                 self._shop.slots.forget_lent()
+
+    def last_word(self) -> LastWord:
+        """What is to be said of the job when this process ends before its code does. May be asked
+        by any thread."""
+        held = self._held
+        word = LastWord(held.job_id, held.token, "release", commands=held.begun)
+        if self._why is Why.CANCEL or (self._why is None and held.status == "cancelling"):
+            word.script, word.args = "finish", ["cancelled", "", ""]
+        elif self._why is Why.TIMEOUT or (self._why is None and boottime() >= held.overdue):
+            outcome = self._timed_out()
+            delay = str(int(outcome.delay * 1000))
+            word.script, word.args = "retry", [delay, outcome.error().decode(), ""]
+        return word
 
     # ------------------------------------------------------------------ running
 
@@ -155,6 +170,8 @@ class Execution:
         try:
             return await self._outcome
         finally:
+            # Tasks that the code left behind can do nothing more in its name.
+            self._link.stopping = True
             self._disarm()
             if self._second_look is not None:
                 self._second_look.cancel()
@@ -182,6 +199,8 @@ class Execution:
     def stop(self, why: Why, grace: float | None = None) -> None:
         """Has the code and all that it started end within `grace` seconds, unless it has ended by
         itself. Told again with a shorter grace, it has that."""
+        if self._over:
+            return
         if why is Why.LOST:
             self._why = why
             self._reporter_is_over()
@@ -287,9 +306,7 @@ class Execution:
                 case Why.CANCEL:
                     return await do.finish(job_id, token, "cancelled")
                 case Why.TIMEOUT:
-                    outcome = timed_out(
-                        self._task, self.claim.attempt, self._limit or 0.0, random.random
-                    )
+                    outcome = self._timed_out()
                 case _:
                     return await self._release()
         match outcome.kind:
@@ -301,6 +318,9 @@ class Execution:
                 return await do.retry(
                     job_id, token, outcome.delay, outcome.error(), outcome.trace()
                 )
+
+    def _timed_out(self) -> Outcome:
+        return timed_out(self._task, self.claim.attempt, self._limit or 0.0, random.random)
 
     async def _release(self) -> str:
         return await self._shop.transitions.release(self.claim.job_id, self.claim.token)

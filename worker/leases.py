@@ -16,6 +16,7 @@ from hub.connection import connect_sync
 from hub.scripts import Scripts
 from hub.transitions import heartbeat_args, heartbeat_sync, names_arg
 from worker.clock import boottime
+from worker.epilogue import LastWord
 from worker.processes import Processes, WardenLost
 
 log = logging.getLogger("jobcast.worker")
@@ -50,6 +51,7 @@ class Held:
     `begun`        the warden knows its `key`
     `alive`        code of it runs in this process, which must end with the lease
     `asking`       it waits for an answer
+    `last_word`    says what is to be written of it when this process ends now
     `overdue`      when its timeout and grace are over, on `boottime()`
     """
 
@@ -60,6 +62,7 @@ class Held:
         "fenced",
         "job_id",
         "key",
+        "last_word",
         "overdue",
         "status",
         "tell",
@@ -68,13 +71,19 @@ class Held:
     )
 
     def __init__(
-        self, job_id: str, token: str, valid_until: float, tell: Callable[[Word], None]
+        self,
+        job_id: str,
+        token: str,
+        valid_until: float,
+        tell: Callable[[Word], None],
+        last_word: Callable[[], LastWord],
     ) -> None:
         self.job_id = job_id
         self.token = token
         self.key = f"{job_id} {token}"
         self.valid_until = valid_until
         self.tell = tell
+        self.last_word = last_word
         self.status = "running"
         self.begun = False
         self.alive = False
@@ -149,6 +158,11 @@ class Leases:
         with self._lock:
             self._nudged = True
             self._lock.notify()
+
+    def holds(self, job_id: str) -> bool:
+        """Whether there is a claim of this job."""
+        with self._lock:
+            return any(held.job_id == job_id for held in self._held.values())
 
     def held(self) -> list[Held]:
         """The claims as they are now."""

@@ -158,9 +158,9 @@ class LocalLink:
         stdin: int | None = None,
     ) -> Process:
         """Starts a command in the warden's keeping."""
+        if self.stopping:
+            raise CommandNotStarted(f"cannot start {argv[0]!r}: its job is over", 0)
         if not self._held.begun:
-            if self.stopping:
-                raise CommandNotStarted(f"cannot start {argv[0]!r}: its job is over", 0)
             self._held.begun = True
             self._processes.begin(self._held.key, self._held.valid_until)
         return await self._processes.start(self._held.key, argv, cwd=cwd, env=env, stdin=stdin)

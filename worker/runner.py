@@ -27,6 +27,7 @@ from hub.tick import Ticker
 from hub.transitions import Claim, Transitions
 from worker.claimer import Claimer
 from worker.control import Control
+from worker.epilogue import LastWord, speak
 from worker.execution import STOP_GRACE, Execution, Why, Workshop
 from worker.isolation import check_isolated
 from worker.leases import Leases, Registration
@@ -60,7 +61,8 @@ class Options:
 class Runner:
     """One worker. `run` works until `drain` is called; a second `drain` gives up its jobs now.
 
-    `exit_now(status)` ends the process at once, and is called where code cannot be stopped."""
+    `speak(settings, words, status)` ends the process at once, and is called where code cannot be
+    stopped."""
 
     def __init__(
         self,
@@ -70,7 +72,7 @@ class Runner:
         options: Options,
         *,
         agent: Callable[[Redis, Scripts], Registry] | None = None,
-        exit_now: Callable[[int], object] = os._exit,
+        speak: Callable[[Settings, Sequence[LastWord], int], object] = speak,
     ) -> None:
         for task in registry.values():
             if task.isolate == "process":
@@ -79,9 +81,9 @@ class Runner:
         self._settings = settings
         self._processes = processes
         self._options = options
-        self._exit_now = exit_now
+        self._speak = speak
         self._agent = agent
-        self._executions: dict[str, Execution] = {}
+        self._executions: set[Execution] = set()
         self._hopeless: set[Execution] = set()
         self._changed = asyncio.Event()
         self._stop = asyncio.Event()
@@ -156,7 +158,9 @@ class Runner:
             stop_grace=self._options.stop_grace,
             on_back=self._news.set,
         )
-        watchdog = Watchdog(leases, post, self._exit_now)
+        watchdog = Watchdog(
+            leases, post, lambda words: self._speak(self._settings, words, EXIT_UNSTOPPABLE)
+        )
 
         def shop(slots: Slots) -> Workshop:
             return Workshop(
@@ -177,7 +181,7 @@ class Runner:
         watchdog.start()
         try:
             async with asyncio.TaskGroup() as group:
-                control = Control(self._executions, leases.nudge)
+                control = Control(leases.holds, leases.nudge)
                 channels = Channels(self._redis, control)
                 control.listen(channels)
                 ticker = Ticker(self._redis, self._scripts)
@@ -235,7 +239,7 @@ class Runner:
     ) -> Callable[[Claim, float], None]:
         def begin(claim: Claim, valid_until: float) -> None:
             execution = Execution(shop, claim, registry[claim.task], valid_until)
-            self._executions[claim.job_id] = execution
+            self._executions.add(execution)
             group.create_task(self._execute(execution))
 
         return begin
@@ -248,9 +252,7 @@ class Runner:
             # Nothing is renewed any more, so the job comes to another worker.
             log.exception("job %s: the worker itself failed", job_id)
         finally:
-            # A job that this worker lost may have come back to it before the old claim was over.
-            if self._executions.get(job_id) is execution:
-                del self._executions[job_id]
+            self._executions.discard(execution)
             self._changed.set()
 
     def _give_up(self, execution: Execution) -> None:
@@ -264,8 +266,8 @@ class Runner:
             claim.job_id,
             claim.task,
         )
-        self._status = EXIT_UNSTOPPABLE
         if not self._stop.is_set():
+            self._status = EXIT_UNSTOPPABLE
             self.drain()
 
     # ------------------------------------------------------------------ announcing
@@ -309,7 +311,7 @@ class Runner:
         """Waits for jobs to finish, and gives back what does not."""
         if self._executions:
             log.info("finishing %d jobs within %g s", len(self._executions), self._options.grace)
-        for execution in list(self._executions.values()):
+        for execution in list(self._executions):
             if execution.asking:
                 execution.stop(Why.RELEASE)
         with contextlib.suppress(TimeoutError):
@@ -319,7 +321,7 @@ class Runner:
         while self._left():
             grace = 0.0 if self._hurry.is_set() else stop_grace
             patience = grace + RELEASE_SECONDS
-            for execution in list(self._executions.values()):
+            for execution in list(self._executions):
                 execution.stop(Why.RELEASE, grace)
             try:
                 async with asyncio.timeout(patience):
@@ -327,12 +329,13 @@ class Runner:
             except TimeoutError:
                 break
         if self._executions:
-            log.error("%d jobs could not be given back", len(self._executions))
-            self._exit_now(self._status or EXIT_UNSTOPPABLE)
+            log.warning("%d jobs could not be ended", len(self._executions))
+            words = [execution.last_word() for execution in self._executions]
+            self._speak(self._settings, words, self._status)
 
     def _left(self) -> bool:
         """Whether there are jobs that may still end."""
-        return any(each not in self._hopeless for each in self._executions.values())
+        return any(each not in self._hopeless for each in self._executions)
 
     async def _until_idle(self, *, or_hurried: bool) -> None:
         while self._left() and not (or_hurried and self._hurry.is_set()):

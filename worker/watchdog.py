@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from worker.clock import boottime
+from worker.epilogue import LastWord
 from worker.leases import MARGIN, Held, Leases
 
 log = logging.getLogger("jobcast.worker")
@@ -20,22 +21,24 @@ log = logging.getLogger("jobcast.worker")
 EXIT_UNSTOPPABLE: Final = 75
 #: Seconds within which an event loop that is not stuck answers.
 PATIENCE: Final = 2.0
+_NEXT: Final = "this worker ends and a fresh one starts"
 _LONGEST_LOOK: Final = 1.0
 _SHORTEST_LOOK: Final = 0.02
 
 
 class Watchdog:
-    """Watches the claims of `leases`. `exit_now(status)` must end the process at once."""
+    """Watches the claims of `leases`. `speak(words)` must end the process at once, and then say
+    these last words."""
 
     def __init__(
         self,
         leases: Leases,
         post: Callable[[Callable[[], None]], None],
-        exit_now: Callable[[int], object],
+        speak: Callable[[Sequence[LastWord]], object],
     ) -> None:
         self._leases = leases
         self._post = post
-        self._exit = exit_now
+        self._speak = speak
         self._margin = leases.lease * MARGIN
         self._stopping = threading.Event()
         self._asked_at: float | None = None
@@ -62,7 +65,12 @@ class Watchdog:
         late: Held | None = None
         for held in self._leases.held():
             if held.alive and now >= held.valid_until:
-                self._end(held, "its lease is over, and its code could not be stopped")
+                log.critical(
+                    "job %s: its lease is over, and its code could not be stopped: %s",
+                    held.job_id,
+                    _NEXT,
+                )
+                self._speak([])
                 return again
             if not held.fenced and now >= held.valid_until - self._margin:
                 held.fenced = True
@@ -81,12 +89,13 @@ class Watchdog:
             self._asked_at = now
             self._post(lambda: self._answered(late))
         elif now - self._asked_at > PATIENCE:
-            self._end(late, "it is overdue, and code that never gives way blocks the worker")
+            log.critical(
+                "job %s is overdue, and code that never gives way blocks the worker: %s",
+                late.job_id,
+                _NEXT,
+            )
+            self._speak([held.last_word() for held in self._leases.held()])
 
     def _answered(self, held: Held) -> None:
         # The loop runs, so ending this job is in good hands.
         held.overdue = float("inf")
-
-    def _end(self, held: Held, why: str) -> None:
-        log.critical("job %s: %s: this worker ends and a fresh one starts", held.job_id, why)
-        self._exit(EXIT_UNSTOPPABLE)

@@ -315,15 +315,22 @@ async def test_code_that_blocks_the_loop_keeps_its_lease(field: Field) -> None:
 
 @pytest.mark.slow
 async def test_code_that_blocks_the_loop_past_its_timeout_ends_the_worker(field: Field) -> None:
+    mark = Mark()
     worker = await field.worker()
+    other = await field.queue("first_time_slow", mark=mark.text)
+    await wait_until(lambda: _alive(mark), "the command runs")
     job_id = await field.queue("blocks", seconds=600, timeout=1.0)
-    await field.until_noted("start")
+    await field.until_noted("start", 2)
 
-    await worker.until_serving(2)
+    job = await field.until(job_id, *TERMINAL)
 
+    assert job.error is not None
+    assert (job.error.code, job.lost) == ("timeout", 0)
     assert "blocks the worker" in worker.log.read_text()
-    await field.transitions.cancel(job_id)
-    assert (await field.until(job_id, *TERMINAL)).status == "cancelled"
+    # What else it did is given back and done by its successor.
+    job = await field.until(other, *TERMINAL)
+    assert (job.status, job.lost, job.released) == ("completed", 0, 1)
+    assert mark.alive() == []
 
 
 @pytest.mark.slow
@@ -334,9 +341,24 @@ async def test_a_coroutine_that_swallows_its_end_ends_the_worker(field: Field) -
 
     await field.transitions.cancel(job_id)
 
-    assert (await field.until(job_id, *TERMINAL)).status == "cancelled"
+    job = await field.until(job_id, *TERMINAL)
+    assert (job.status, job.lost) == ("cancelled", 0)
     await worker.until_serving(2)
     assert "does not stop" in worker.log.read_text()
+
+
+@pytest.mark.slow
+async def test_a_thread_that_waits_is_given_back_on_sigterm(field: Field) -> None:
+    worker = await field.worker("--grace", "0.5")
+    job_id = await field.queue("sleeps", seconds=600)
+    await field.until_noted("start")
+
+    worker.warden.send_signal(signal.SIGTERM)
+
+    assert await worker.end() == 0
+    job = await field.job(job_id)
+    assert (job.status, job.released, job.lost) == ("pending", 1, 0)
+    assert read_proc(worker.pid) is None
 
 
 async def test_cancel_kills_the_whole_tree(field: Field) -> None:

@@ -103,8 +103,8 @@ async def working(runner: Runner) -> AsyncIterator[asyncio.Task[int]]:
 def new_runner(
     settings: Settings, processes: Processes, registry: Registry | None = None, **options: Any
 ) -> Runner:
-    def never(status: int) -> None:
-        raise AssertionError(f"the worker ended itself with {status}")
+    def never(*said: object) -> None:
+        raise AssertionError(f"the worker ended itself: {said}")
 
     options.setdefault("stop_grace", 1.0)
     return Runner(
@@ -112,7 +112,7 @@ def new_runner(
         settings,
         processes,
         Options(grace=0.0, name="tester", **options),
-        exit_now=never,
+        speak=never,
     )
 
 
