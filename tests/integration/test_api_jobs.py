@@ -460,6 +460,18 @@ async def test_retrying_makes_one_new_job(hub: Hub, hand: Hand) -> None:
     assert (await get(hub.client, f"/jobs/{job['id']}"))["retried_by"] == again["job_id"]
 
 
+async def test_calls_at_once_with_one_key_make_one_job(hub: Hub, hand: Hand, store: Store) -> None:
+    body = {"task": "echo", "params": {"text": "hi"}, "session_id": "s1", "key": "k"}
+    replies = await asyncio.gather(*(hub.client.post("/jobs", json=body) for _ in range(20)))
+    assert sorted(reply.status_code for reply in replies) == [200] * 19 + [202]
+    assert len({reply.json()["job_id"] for reply in replies}) == 1
+    job_id = await hand.finish()
+    path = f"/jobs/{job_id}/retry"
+    replies = await asyncio.gather(*(hub.client.post(path) for _ in range(20)))
+    assert sorted(reply.status_code for reply in replies) == [200] * 19 + [202]
+    assert len((await store.jobs()).jobs) == 2
+
+
 async def test_retrying_asks_again_where_a_person_must_approve(hub: Hub, hand: Hand) -> None:
     body = {"task": "deploy", "session_id": "s1"}
     job = (await post(hub.client, "/jobs", body))["job"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -13,6 +14,9 @@ from typing import Any
 
 import httpx2
 import jwt
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from hub.transitions import Transitions
 from tests.announced import TASKS
@@ -149,6 +153,26 @@ async def test_a_drain_ends_waits(hub: Hub, transitions: Transitions) -> None:
     async with asyncio.timeout(20):
         reply = await waiting
     assert (reply.status_code, reply.json()["status"]) == (200, "pending")
+
+
+async def test_a_drain_says_goodbye_to_streams(hub: Hub) -> None:
+    url = hub.url.replace("http://", "ws://")
+    headers = {"Authorization": f"Bearer {API_KEY}"}
+    async with connect(f"{url}/ws/s1", additional_headers=headers) as socket:
+        assert json.loads(await socket.recv())["type"] == "hello"
+        async with hub.client.stream("GET", "/sessions/s1/events") as events:
+            lines = events.aiter_lines()
+            async with asyncio.timeout(20):
+                while not (await anext(lines)).startswith("data:"):
+                    pass
+                hub.server.should_exit = True
+                goodbye = json.loads(await socket.recv())
+                assert (goodbye["type"], goodbye["code"]) == ("goodbye", 1001)
+                assert goodbye["reconnect_after"] > 0
+                with pytest.raises(ConnectionClosed):
+                    await socket.recv()
+                assert socket.close_code == 1001
+                assert [line async for line in lines if '"type":"goodbye"' in line]
 
 
 async def test_a_caller_that_goes_away_waits_no_longer(hub: Hub, transitions: Transitions) -> None:
