@@ -21,7 +21,7 @@ from hub.events import Publication, parse
 from hub.feed import Batch, Feed, Step, Subscriber
 from hub.greeting import greeting
 from hub.jobs import iso
-from hub.store import Store
+from hub.store import History, Store
 
 log = logging.getLogger("jobcast.fanout")
 
@@ -155,7 +155,7 @@ class Fanout:
         try:
             step = feed.catch_up(subscriber, self.now())
             if step is Step.PAGE:
-                history = await self._store.history(feed.session_id, subscriber.cursor, PAGE)
+                history = await self._history(feed.session_id, subscriber.cursor, PAGE)
                 step = feed.page(subscriber, history, self.now())
                 if not feed.settled:
                     self._mend_soon(session)
@@ -339,10 +339,18 @@ class Fanout:
         if feed.top is None:
             return
         epoch = feed.reading()
-        history = await self._store.history(feed.session_id, feed.top, MEND_PAGE)
+        history = await self._history(feed.session_id, feed.top, MEND_PAGE)
         feed.settle(epoch, history)
         self.counts["mended"] += feed.settled
         self._flush(session)
+
+    async def _history(self, session_id: str, after: bytes, limit: int) -> History:
+        try:
+            return await self._store.history(session_id, after, limit)
+        except (ValueError, KeyError):
+            # Somebody else wrote to the stream. It must not keep other sessions from being mended.
+            log.exception("the events of session %s cannot be read", session_id)
+            return History(False, [], await self._store.top(session_id))
 
     def _kick(self, session: _Session) -> None:
         for subscriber in session.feed.behind:

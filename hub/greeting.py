@@ -85,7 +85,11 @@ async def greeting(
 
 
 async def _replayable(store: Store, session_id: str, after: bytes) -> bool:
-    history = await store.history(session_id, after)
+    try:
+        history = await store.history(session_id, after)
+    except (ValueError, KeyError):
+        # An entry that is none of ours: whatever it was, a snapshot tells the state.
+        return False
     return (
         history.exact
         and contiguous(after, history.entries)

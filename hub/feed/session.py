@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from hub.events import ZERO, Publication, seq
 from hub.feed.batch import OVERHEAD, Batch, ends, gap
+from hub.feed.latest import Latest
 from hub.feed.ring import Ring
 from hub.feed.subscriber import Subscriber
 
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 #: What waits while the feed is being mended. Past that, progress and logs become marks, and
 #: lifecycle events are left to the next read of the history.
 HELD_BYTES = 256 * 1024
-#: The latest progress that is kept for those behind. Past that the oldest is forgotten: it is on
-#: the job, and every lifecycle event carries it.
-LATEST_BYTES = 256 * 1024
-LATEST_ENTRIES = 256
 
 
 class Step(Enum):
@@ -41,6 +38,22 @@ class Feed:
     """One session. `top` is the cursor of the last event known to be contiguous, None before the
     first look. While `settled` is False, nothing is handed out and what comes is held."""
 
+    __slots__ = (
+        "_ended",
+        "_fresh",
+        "_held",
+        "_held_at_read",
+        "_held_size",
+        "_latest",
+        "_ring",
+        "_spilled",
+        "behind",
+        "epoch",
+        "live",
+        "session_id",
+        "settled",
+    )
+
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
         self.settled = False
@@ -54,8 +67,9 @@ class Feed:
         self._held_size = 0
         self._held_at_read = 0
         self._spilled = False
-        self._latest: dict[bytes, Publication] = {}
-        self._latest_size = 0
+        #: Jobs whose end was put in order since the doubt began: what is held of them is old.
+        self._ended: set[bytes] = set()
+        self._latest = Latest()
 
     @property
     def top(self) -> bytes | None:
@@ -76,7 +90,8 @@ class Feed:
         subscriber.state = "ended"
         self.live.discard(subscriber)
         self.behind.discard(subscriber)
-        self._tidy()
+        if not self.behind:
+            self._latest.clear()
 
     def forget(self) -> list[Subscriber]:
         """The session was deleted: removes all subscribers and starts at its beginning again."""
@@ -86,6 +101,7 @@ class Feed:
         self._ring = Ring(ZERO)
         self._fresh = []
         self._drop_held()
+        self._ended.clear()
         self.settled = True
         self.epoch += 1
         return told
@@ -119,18 +135,18 @@ class Feed:
         subscriber.state = "lagging"
         for publication in batch.publications:
             if publication.kind == "P":
-                self._remember(publication)
+                self._latest.take(publication)
             elif publication.kind == "L":
-                self._outdate(publication)
+                self._latest.outdate(publication)
         subscriber.skip(batch.publications)
 
     def _accept(self, publication: Publication) -> None:
         assert self._ring is not None
         if publication.kind == "L":
             self._ring.append(publication)
-            self._outdate(publication)
+            self._latest.outdate(publication)
         elif publication.kind == "P" and self.behind:
-            self._remember(publication)
+            self._latest.take(publication)
         self._fresh.append(publication)
 
     def _hold(self, publication: Publication) -> None:
@@ -145,46 +161,14 @@ class Feed:
         for subscriber in list(self.live):
             self.lag(subscriber, Batch([]))
         if publication.kind == "P":
-            self._remember(publication)
+            self._latest.take(publication)
         for subscriber in self.behind:
             subscriber.skip([publication])
 
     def _drop_held(self) -> None:
-        self._held.clear()
+        self._held = []
         self._held_size = 0
         self._spilled = False
-
-    # ------------------------------------------------------------------ the latest progress
-
-    def _remember(self, publication: Publication) -> None:
-        old = self._latest.pop(publication.key, None)
-        if old is not None:
-            self._latest_size -= len(old.body)
-        self._latest[publication.key] = publication
-        self._latest_size += len(publication.body)
-        while self._latest_size > LATEST_BYTES or len(self._latest) > LATEST_ENTRIES:
-            oldest = next(iter(self._latest))
-            self._latest_size -= len(self._latest.pop(oldest).body)
-
-    def _outdate(self, event: Publication) -> None:
-        """Forgets progress that a lifecycle event has overtaken."""
-        if event.rev:
-            held = self._latest.get(event.key)
-            stale = [event.key] if held is not None and held.rev <= event.rev else []
-        else:
-            # A message: its header does not name it, but few are ever being written.
-            stale = [
-                key
-                for key, held in self._latest.items()
-                if held.rev == 0 and b'"message_id":"%s"' % key in event.body
-            ]
-        for key in stale:
-            self._latest_size -= len(self._latest.pop(key).body)
-
-    def _tidy(self) -> None:
-        if not self.behind:
-            self._latest.clear()
-            self._latest_size = 0
 
     # ------------------------------------------------------------------ doubt and mending
 
@@ -228,10 +212,13 @@ class Feed:
         if epoch != self.epoch or self.settled or self._ring is None:
             return
         if not history.exact or not contiguous(self._ring.top, history.entries):
-            # Another past: whoever is at a place in ours finds out by reading at that place.
+            # Another past. Everybody needs a hello: at its own place, if that is still there.
             self._ring = Ring(history.top)
             for subscriber in list(self.live):
                 self.lag(subscriber, Batch([]))
+            for subscriber in self.behind:
+                starting = subscriber.state == "starting"
+                subscriber.restart(subscriber.after if starting else subscriber.cursor)
             self._merge([])
             return
         whole = not history.entries or history.entries[-1].cursor == history.top
@@ -239,7 +226,12 @@ class Feed:
             self._merge(history.entries)
         else:
             for entry in history.entries:
-                self._accept(entry)
+                self._mended(entry)
+
+    def _mended(self, publication: Publication) -> None:
+        self._accept(publication)
+        if ends(publication):
+            self._ended.add(publication.key)
 
     def _merge(self, entries: Sequence[Publication]) -> None:
         """Puts history and what was held into one order, and settles unless a gap remains."""
@@ -247,37 +239,34 @@ class Feed:
         held, known, spilled = self._held, self._held_at_read, self._spilled
         self._drop_held()
         place = {entry.cursor: index for index, entry in enumerate(entries)}
-        ended: set[bytes] = set()
         done = 0
 
         def replay(until: int) -> None:
             nonlocal done
             for entry in entries[done:until]:
-                self._accept(entry)
-                if ends(entry):
-                    ended.add(entry.key)
+                self._mended(entry)
             done = max(done, until)
 
         # First what was missed before anything that is held.
         replay(min((place[p.cursor] for p in held if p.cursor in place), default=len(entries)))
         for index, publication in enumerate(held):
             if publication.kind != "L":
-                if publication.key not in ended:
+                if publication.key not in self._ended:
                     self._accept(publication)
             elif publication.cursor in place:
                 replay(place[publication.cursor] + 1)
             elif publication.cursor not in self._ring:
                 replay(len(entries))
                 if publication.prev == self._ring.top:
-                    self._accept(publication)
-                    if ends(publication):
-                        ended.add(publication.key)
+                    self._mended(publication)
                 elif not self._stale(publication, index < known):
                     for rest in held[index:]:
                         self._hold(rest)
                     return
         replay(len(entries))
-        self.settled = not spilled
+        if not spilled:
+            self.settled = True
+            self._ended.clear()
 
     def _stale(self, publication: Publication, known: bool) -> bool:
         """Whether a held event that does not connect is old, or was taken back: the history that
@@ -292,8 +281,11 @@ class Feed:
         return self.settled and self._ring is not None and after in self._ring
 
     def start(self, subscriber: Subscriber) -> None:
-        """The hello of a starting subscriber is being made: what is skipped from here on counts."""
+        """The hello of a starting subscriber is being made. What was skipped before this is in
+        what is read for it."""
         subscriber.again = False
+        subscriber.progress.clear()
+        subscriber.gaps.clear()
 
     def started(self, subscriber: Subscriber, cursor: bytes) -> None:
         """Its hello was handed over, at this cursor. A no-op once it was detached."""
@@ -372,7 +364,8 @@ class Feed:
             self.behind.discard(subscriber)
             self.live.add(subscriber)
             subscriber.state = "live"
-            self._tidy()
+            if not self.behind:
+                self._latest.clear()
         elif not out:
             return Step.FULL
         return Batch(out, subscriber.cursor)
