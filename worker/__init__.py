@@ -6,14 +6,25 @@ if TYPE_CHECKING:
     from worker.command import CommandFailed as CommandFailed
     from worker.context import Context as Context
     from worker.context import SyncContext as SyncContext
+    from worker.gathered import ChildFailed as ChildFailed
     from worker.retry import Fail as Fail
     from worker.retry import Retry as Retry
     from worker.tasks import Registry as Registry
     from worker.tasks import task as task
 
-__all__ = ["CommandFailed", "Context", "Fail", "Registry", "Retry", "SyncContext", "task"]
+__all__ = [
+    "ChildFailed",
+    "CommandFailed",
+    "Context",
+    "Fail",
+    "Registry",
+    "Retry",
+    "SyncContext",
+    "task",
+]
 
 _HOMES = {
+    "ChildFailed": "worker.gathered",
     "CommandFailed": "worker.command",
     "Context": "worker.context",
     "Fail": "worker.retry",

@@ -16,9 +16,11 @@ import msgspec
 
 from hub.jobs import ID_NAME
 from worker.command import Command, CommandFailed, Line
+from worker.gathered import ChildEnd, ChildFailed
 from worker.reporter import cut
+from worker.tasks import Task
 
-__all__ = ["Command", "CommandFailed", "Context", "JobLink", "Line", "SyncContext"]
+__all__ = ["ChildFailed", "Command", "CommandFailed", "Context", "JobLink", "Line", "SyncContext"]
 
 T = TypeVar("T")
 
@@ -39,6 +41,7 @@ class JobLink(Protocol):
     async def progress(self, progress: bytes) -> None: ...
     async def write(self, stream: str, text: str) -> None: ...
     async def ask(self, input_id: str, members: bytes) -> bytes: ...
+    async def gather(self, name: str, calls: bytes) -> bytes: ...
     async def recall(self, name: str) -> bytes | None: ...
     async def keep(self, name: str, result: bytes) -> None: ...
     async def start(
@@ -61,6 +64,7 @@ class Context:
         self.attempt = link.attempt
         self._asked: Counter[str] = Counter()
         self._asking = asyncio.Lock()
+        self._gathered = 0
 
     @property
     def cancelled(self) -> bool:
@@ -176,6 +180,42 @@ class Context:
         async with self._asking:
             return msgspec.json.decode(await self._link.ask(id, members))
 
+    async def gather(
+        self,
+        *calls: tuple[str | Task, Mapping[str, Any]],
+        name: str | None = None,
+        return_errors: bool = False,
+    ) -> list[Any]:
+        """Queues a job for each ``(task, params)``, in this job's session, and returns their
+        results in this order once all have ended. The worker's slot is free and the job's timeout
+        stands still until then.
+
+        After a crash, and on another try, the same children are found again by `name` (unique in
+        the job; or else by how many gathers came before), and only those that had failed in an
+        earlier try are queued anew. Raises ChildFailed for the first that did not complete; with
+        `return_errors` it stands in its place instead. Cancelling the caller, or the job, cancels
+        those that have not ended. At most 1,000 at once; raises BadInput for what cannot be
+        queued."""
+        self._gathered += 1
+        place = f"gather.{self._gathered}" if name is None else name
+        _check_step(place)
+        wanted = [
+            {"task": called if isinstance(called, str) else called.name, "params": dict(params)}
+            for called, params in calls
+        ]
+        ends = msgspec.json.decode(
+            await self._link.gather(place, msgspec.json.encode(wanted)), type=list[ChildEnd]
+        )
+        results = [
+            msgspec.json.decode(end.result) if end.status == "completed" else ChildFailed(end)
+            for end in ends
+        ]
+        if not return_errors:
+            for result in results:
+                if isinstance(result, ChildFailed):
+                    raise result
+        return results
+
     async def step(self, name: str, fn: Callable[..., Any], /, *args: Any) -> Any:
         """The result of ``fn(*args)``, which is called once in the life of the job: a rerun after
         a crash, and another try, get what was kept under `name` (unique in the job).
@@ -260,6 +300,10 @@ class SyncContext:
     def ask(self, prompt: str, options: Sequence[str] | None = None, **more: Any) -> Any:
         """As `Context.ask`."""
         return self._call(self._context.ask(prompt, options, **more))
+
+    def gather(self, *calls: tuple[str | Task, Mapping[str, Any]], **more: Any) -> list[Any]:
+        """As `Context.gather`."""
+        return self._call(self._context.gather(*calls, **more))
 
     def step(self, name: str, fn: Callable[..., Any], /, *args: Any) -> Any:
         """As `Context.step`; `fn` is called in this thread."""

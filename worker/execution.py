@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from hub.errors import Conflict, StaleToken
 from hub.settings import Settings
 from hub.transitions import Claim, Transitions
+from worker.children import Children
 from worker.clock import boottime
 from worker.code import STOPPED, Code, start_code
 from worker.epilogue import LastWord
@@ -49,6 +50,10 @@ class Why(enum.Enum):
     LOST = "its claim is over"
 
 
+#: After these the job runs again, and finds the jobs that it waited for.
+_COMES_BACK: Final = (Why.FENCE, Why.RELEASE, Why.LOST)
+
+
 @dataclass
 class Workshop:
     """What all executions of a worker share. `give_up(execution)` is told of code that does not
@@ -59,6 +64,7 @@ class Workshop:
     processes: Processes
     leases: Leases
     slots: Slots
+    children: Children
     give_up: Callable[[Execution], None]
     stop_grace: float = STOP_GRACE
     draining: bool = False
@@ -72,7 +78,7 @@ class Execution:
         self._shop = shop
         self._task = task
         self._why: Why | None = None
-        self._settling = self._over = False
+        self._settling = self._over = self._paused = False
         self._has_slot = True
         self._lent = False
         self._code: Code | None = None
@@ -98,16 +104,18 @@ class Execution:
             self._reporter,
             shop.transitions,
             shop.processes,
+            shop.children,
             value_bytes=shop.settings.result_bytes,
             on_stale=lambda: self.stop(Why.LOST),
+            keeps_children=lambda: self._why in _COMES_BACK,
             pause=self._pause,
             resume=self._resume,
         )
 
     @property
-    def asking(self) -> bool:
-        """Whether it waits for an answer."""
-        return self._held.asking
+    def waiting(self) -> bool:
+        """Whether it waits for a person or for other jobs."""
+        return self._paused
 
     @property
     def told_to_stop(self) -> bool:
@@ -265,14 +273,14 @@ class Execution:
 
     def _pause(self) -> None:
         self._disarm()
-        self._held.asking = True
+        self._paused = True
         if self._shop.slots.lend():
             self._has_slot, self._lent = False, True
         if self._shop.draining:
             asyncio.get_running_loop().call_soon(self.stop, Why.RELEASE)
 
     async def _resume(self) -> None:
-        self._held.asking = False
+        self._paused = False
         if self._lent and not self._link.stopping:
             await self._shop.slots.take_back()
             self._has_slot, self._lent = True, False

@@ -51,6 +51,10 @@ class SocketLink:
         answer: str = await self._call("ask", input_id, members.decode())
         return answer.encode()
 
+    async def gather(self, name: str, calls: bytes) -> bytes:
+        ends: str = await self._call("gather", name, calls.decode())
+        return ends.encode()
+
     async def recall(self, name: str) -> bytes | None:
         kept: str | None = await self._call("recall", name)
         return None if kept is None else kept.encode()

@@ -42,7 +42,18 @@ LINE_BYTES: Final = 16 * 1024 * 1024
 EXIT_SECONDS: Final = 2.0
 
 OPS: Final = frozenset(
-    {"progress", "write", "ask", "recall", "keep", "start", "lines", "returncode", "stop"}
+    {
+        "progress",
+        "write",
+        "ask",
+        "gather",
+        "recall",
+        "keep",
+        "start",
+        "lines",
+        "returncode",
+        "stop",
+    }
 )
 
 
@@ -189,7 +200,7 @@ class _Conversation:
         if call.op not in OPS:
             raise ValueError(f"no such call: {call.op}")
         args = call.args
-        if call.op in ("progress", "ask", "keep"):
+        if call.op in ("progress", "ask", "gather", "keep"):
             args = [*args[:-1], args[-1].encode()]
         result = await getattr(self._link, call.op)(*args)
         return result.decode() if isinstance(result, bytes) else result

@@ -7,9 +7,13 @@ import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
+import msgspec
+
 from hub.errors import StaleToken
 from hub.transitions import Claim, Transitions
+from worker.children import Children
 from worker.environment import child_env
+from worker.gathered import ChildCall
 from worker.leases import Held
 from worker.persist import persist
 from worker.process import CommandNotStarted, Process
@@ -23,7 +27,8 @@ class LocalLink:
     """The JobLink of code that runs in this process, and the far end of one that does not.
 
     `on_stale` is called when the claim turns out to be over; `pause` and `resume` around the time
-    in which nothing runs because a person is asked. Once `stopping`, every call raises
+    in which nothing runs because a person is asked or other jobs are waited for; these are
+    cancelled when that is broken off, unless `keeps_children`. Once `stopping`, every call raises
     CancelledError, but those for commands: the warden refuses these by itself when the job ends."""
 
     def __init__(
@@ -33,9 +38,11 @@ class LocalLink:
         reporter: Reporter,
         transitions: Transitions,
         processes: Processes,
+        children: Children,
         *,
         value_bytes: int,
         on_stale: Callable[[], None],
+        keeps_children: Callable[[], bool],
         pause: Callable[[], None],
         resume: Callable[[], Awaitable[None]],
     ) -> None:
@@ -51,6 +58,8 @@ class LocalLink:
         self._transitions = transitions
         self._processes = processes
         self._on_stale = on_stale
+        self._children = children
+        self._keeps_children = keeps_children
         self._pause = pause
         self._resume = resume
         self._steps: dict[str, bytes] | None = None if claim.memo else {}
@@ -77,6 +86,7 @@ class LocalLink:
         asked = await self._ask(input_id, members)
         if asked is not None:
             return asked
+        self._held.asking = True
         self._pause()
         try:
             while True:
@@ -93,6 +103,7 @@ class LocalLink:
                 )
             raise
         finally:
+            self._held.asking = False
             await self._resume()
         return asked
 
@@ -105,6 +116,24 @@ class LocalLink:
             self._on_stale()
             raise asyncio.CancelledError
         return asked.answer
+
+    # ------------------------------------------------------------------ children
+
+    async def gather(self, name: str, calls: bytes) -> bytes:
+        self._check()
+        await self._reporter.flush()
+        wanted = msgspec.json.decode(calls, type=list[ChildCall])
+        ids = await self._children.queue(self._claim, name, wanted)
+        self._check()
+        self._pause()
+        try:
+            return msgspec.json.encode(await self._children.wait(self.session_id, ids))
+        except asyncio.CancelledError:
+            if not self._keeps_children():
+                await self._children.cancel(ids)
+            raise
+        finally:
+            await self._resume()
 
     # ------------------------------------------------------------------ steps
 

@@ -18,13 +18,16 @@ from redis.exceptions import AuthenticationError, RedisError
 from hub import keys
 from hub.channels import Channels
 from hub.connection import check_server, connect
+from hub.enqueue import Enqueuer
 from hub.errors import SettingsError
 from hub.jobs import AGENT_QUEUE, iso
 from hub.scripts import Scripts
 from hub.settings import Settings
+from hub.store import Store
 from hub.supervisor import keep_running
 from hub.tick import Ticker
 from hub.transitions import Claim, Transitions
+from worker.children import Children
 from worker.claimer import Claimer
 from worker.control import Control
 from worker.epilogue import LastWord, speak
@@ -162,6 +165,14 @@ class Runner:
             leases, post, lambda words: self._speak(self._settings, words, EXIT_UNSTOPPABLE)
         )
 
+        control = Control(leases.holds, leases.nudge)
+        channels = Channels(self._redis, control)
+        control.listen(channels)
+        store = Store(self._redis, self._scripts)
+        children = control.children = Children(
+            store, self._transitions, Enqueuer(store, self._settings), channels
+        )
+
         def shop(slots: Slots) -> Workshop:
             return Workshop(
                 settings=self._settings,
@@ -169,6 +180,7 @@ class Runner:
                 processes=self._processes,
                 leases=leases,
                 slots=slots,
+                children=children,
                 give_up=self._give_up,
                 stop_grace=self._options.stop_grace,
             )
@@ -181,9 +193,6 @@ class Runner:
         watchdog.start()
         try:
             async with asyncio.TaskGroup() as group:
-                control = Control(leases.holds, leases.nudge)
-                channels = Channels(self._redis, control)
-                control.listen(channels)
                 ticker = Ticker(self._redis, self._scripts)
                 services = [
                     group.create_task(keep_running(name, run))
@@ -312,7 +321,7 @@ class Runner:
         if self._executions:
             log.info("finishing %d jobs within %g s", len(self._executions), self._options.grace)
         for execution in list(self._executions):
-            if execution.asking:
+            if execution.waiting:
                 execution.stop(Why.RELEASE)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._options.grace):

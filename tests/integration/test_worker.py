@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -474,6 +474,68 @@ async def test_cancel_of_a_process(shop: Shop, tmp_path: Path) -> None:
     assert (await shop.until(job_id, *TERMINAL)).status == "cancelled"
     assert cleaned.read_text() == "cleaned"
     assert not Path(f"/proc/{pid}").exists()
+
+
+async def test_gathering_children(shop: Shop) -> None:
+    job = await shop.run("both")
+
+    assert result(job) == [{"total": 2}, {"total": 4}]
+    children = [
+        each for each in (await shop.store.jobs(session_id="s1")).jobs if each.parent_id == job.id
+    ]
+    assert [child.task for child in children] == ["add", "add"]
+    assert result(await shop.run("both_isolated")) == [{"total": 2}]
+    assert result(await shop.run("one_fails")) == "refused failed permanent not approved"
+
+
+async def test_gathering_again_does_what_failed_again(shop: Shop) -> None:
+    job = await shop.run("gathers_again")
+
+    assert job.attempt == 2
+    counted, lucky = result(job)
+    assert lucky == 2
+    children = [
+        each for each in (await shop.store.jobs(session_id="s1")).jobs if each.parent_id == job.id
+    ]
+    assert [child.id for child in children if child.task == "counted"] == [counted]
+    assert sorted(child.status for child in children) == ["completed", "completed", "failed"]
+
+
+async def test_cancelling_a_parent_cancels_its_children(shop: Shop) -> None:
+    parent = await shop.queue("waits_for_forever")
+
+    async def running() -> Job | None:
+        jobs = (await shop.store.jobs(session_id="s1")).jobs
+        return next((job for job in jobs if job.parent_id and job.status == "running"), None)
+
+    await wait_until(lambda: _is_there(running()), "the child runs")
+    child = await running()
+    assert child is not None
+
+    await shop.transitions.cancel(parent)
+
+    assert (await shop.until(parent, *TERMINAL)).status == "cancelled"
+    assert (await shop.until(child.id, *TERMINAL)).status == "cancelled"
+
+
+async def _is_there(found: Awaitable[Job | None]) -> bool:
+    return await found is not None
+
+
+async def test_gathering_frees_the_slot(
+    store: Store,
+    transitions: Transitions,
+    settings: Settings,
+    processes: Processes,
+    redis: Redis,
+) -> None:
+    runner = new_runner(settings, processes, concurrency=1)
+    async with working(runner):
+        assert result(await Shop(store, transitions, runner).run("both")) == [
+            {"total": 2},
+            {"total": 4},
+        ]
+    assert await check(redis) == []
 
 
 async def test_an_unknown_task_is_parked_until_a_worker_has_it(

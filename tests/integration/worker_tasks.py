@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from worker import CommandFailed, Context, Fail, Retry, SyncContext, task
+from worker import ChildFailed, CommandFailed, Context, Fail, Retry, SyncContext, task
 
 runs: dict[str, list[str]] = {}
 #: Set by tests to let a task that waits go on.
@@ -257,3 +257,45 @@ def isolated_busy(ctx: SyncContext, cleaned: str) -> None:
 @task
 async def idempotent(ctx: Context) -> str:
     return ctx.idempotency_key
+
+
+@task
+async def both(ctx: Context) -> list[Any]:
+    return await ctx.gather((add, {"a": 1}), ("add", {"a": 2, "b": 2}))
+
+
+@task(isolate="process")
+def both_isolated(ctx: SyncContext) -> list[Any]:
+    return ctx.gather(("add", {"a": 1}), name="sums")
+
+
+@task
+async def one_fails(ctx: Context) -> str:
+    try:
+        await ctx.gather((add, {"a": 1}), ("refused", {}))
+    except ChildFailed as error:
+        return f"{error.task} {error.status} {error.code} {error.error}"
+    return "not raised"
+
+
+@task(retry=Retry(attempts=2, base=0.01))
+async def gathers_again(ctx: Context) -> list[Any]:
+    """The first time, one child fails."""
+    return await ctx.gather(("counted", {}), ("lucky", {"attempt": ctx.attempt}))
+
+
+@task
+async def counted(ctx: Context) -> str:
+    return ctx.job_id
+
+
+@task
+async def lucky(ctx: Context, attempt: int) -> int:
+    if attempt == 1:
+        raise Fail("not this time")
+    return attempt
+
+
+@task
+async def waits_for_forever(ctx: Context) -> None:
+    await ctx.gather(("forever", {}))
