@@ -107,7 +107,13 @@ class Stack:
         _check_port(self.host, self.port)
         env = self._child_env()
         await self._start_valkey(env)
-        self._add("hub", self._jobcast("hub", "--host", self.host, "--port", str(self.port)), env)
+        self._add(
+            "hub",
+            self._jobcast(
+                "hub", "--host", self.host, "--port", str(self.port), "--log-level", "warning"
+            ),
+            env,
+        )
         await self._wait("hub", self._hub_is_ready)
         serve = ["worker", *([self._tasks] if self._tasks else []), "-c", str(self._concurrency)]
         self._add("worker", self._jobcast(*serve, "--grace", "3", "--name", "dev"), env)
