@@ -17,6 +17,7 @@ DELAYED = PREFIX + "delayed"  # zset: by due time (ms)
 RUNNING = PREFIX + "running"  # zset: by lease deadline (ms)
 WAITING = PREFIX + "waiting"  # zset: asking a person, no lease, by asked time (ms)
 EXPIRING = PREFIX + "expiring"  # zset: an index of jobs with expires_in, by expiry (ms)
+PRUNING = PREFIX + "pruning"  # zset: cancelled jobs whose children are still to be, by when (ms)
 PARKED = PREFIX + "parked"  # set: the reasons that have a parked:<reason>
 QUEUES = PREFIX + "queues"  # set: every queue name seen
 PAUSED = PREFIX + "paused"  # set: queues that hand out nothing for now
@@ -37,6 +38,11 @@ def job(job_id: str) -> str:
 def memo(job_id: str) -> str:
     """Hash: what a rerun of a job need not do again (`answer:<input>`, `step:<name>`)."""
     return f"{PREFIX}memo:{job_id}"
+
+
+def children(job_id: str) -> str:
+    """Zset: the live children of a job by creation (ms)."""
+    return f"{PREFIX}children:{job_id}"
 
 
 def log(job_id: str) -> str:
@@ -104,9 +110,10 @@ def idempotency(scope: str, key: str) -> str:
     return f"{PREFIX}idem:{scope}:{key}"
 
 
-def reply(request_id: str) -> str:
-    """String with a TTL: what a claim answered, so that a lost reply strands nothing."""
-    return f"{PREFIX}reply:{request_id}"
+def reply(worker_id: str, queue: str) -> str:
+    """String with a TTL: what a worker's last claim (whose first queue this is) was and answered,
+    so that a lost reply strands nothing."""
+    return f"{PREFIX}reply:{worker_id}:{queue}"
 
 
 def parked(reason: str) -> str:

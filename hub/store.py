@@ -104,7 +104,8 @@ class Store:
 
         Raises Busy when the outbox or the memory of Redis is full, NotFound or Conflict when
         `retry_of` is unknown or has not ended, BadInput when `durable` cannot be kept."""
-        args = enqueue_args(new, job_id or new_job_id(new.session_id))
+        own_id = new_job_id(new.session_id)
+        args = enqueue_args(new, job_id or own_id)
         try:
             if new.durable:
                 reply = await self._enqueue_durable(args)
@@ -122,9 +123,11 @@ class Store:
                 f"The job is {text(reply[1])}; only a job that has ended can be retried."
             )
         fields: dict[bytes, bytes] = dict(zip(reply[1][::2], reply[1][1::2], strict=True))
-        created = word == b"new"
-        token = text(fields[b"token"]) if created and b"foreign" in fields else None
-        return Enqueued(job_from_hash(fields), created, token)
+        # An id that was drawn for this call is found only when the call is repeated after its reply
+        # was lost: the first one queued the job.
+        created = word == b"new" or fields[b"id"] == own_id.encode()
+        token = fields.get(b"token") if created and b"foreign" in fields else None
+        return Enqueued(job_from_hash(fields), created, None if token is None else text(token))
 
     async def _enqueue_durable(self, args: Sequence[Arg]) -> Any:
         server = await self.redis.info("server")

@@ -29,6 +29,11 @@ class Tick(NamedTuple):
     unparked: int
     forgotten: int
 
+    @property
+    def full(self) -> bool:
+        """Whether there may be more of the same to do at once."""
+        return max(self[1:5]) >= BATCH
+
 
 class Ticker:
     """Runs the tick every half second; one of all tickers leads at a time."""
@@ -46,9 +51,11 @@ class Ticker:
         return Tick(text(reply[0]), *(int(count) for count in reply[1:]))
 
     async def run(self) -> None:
-        """Ticks until cancelled. An outage of Redis is waited out."""
+        """Ticks until cancelled. An outage of Redis is waited out; what is more than one tick may
+        do is gone on with at once, so that each stays short and none is behind for long."""
         down = False
         while True:
+            pause = INTERVAL
             try:
                 tick = await self.once()
                 if down:
@@ -56,8 +63,10 @@ class Ticker:
                     down = False
                 if tick.reaped:
                     log.warning("took %d jobs from workers that went silent", tick.reaped)
+                if tick.full:
+                    pause = 0.0
             except (RedisError, OSError) as error:
                 if not down:
                     log.warning("cannot tick while Redis is away: %s", error)
                     down = True
-            await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(pause)

@@ -1,4 +1,4 @@
-"""A TCP proxy that can cut, stall and swallow: what networks do."""
+"""A TCP proxy that can cut, silence and lose replies: what networks do."""
 
 from __future__ import annotations
 
@@ -7,14 +7,28 @@ import contextlib
 from types import TracebackType
 
 
+class _Link:
+    """One connection through the proxy. `silent`: it stays open, and nothing passes any more."""
+
+    def __init__(self, near: asyncio.StreamWriter, far: asyncio.StreamWriter) -> None:
+        self.writers = (near, far)
+        self.silent = False
+        self.losing: asyncio.Event | None = None
+
+    def cut(self) -> None:
+        for writer in self.writers:
+            writer.transport.abort()
+
+
 class Proxy:
     """`async with Proxy(host, port)` listens on a port of its own (`.port`)."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._losses: list[tuple[bytes, asyncio.Event]] = []
         self.port = 0
 
     async def __aenter__(self) -> Proxy:
@@ -36,33 +50,67 @@ class Proxy:
 
     def cut(self) -> None:
         """Resets every connection that is open."""
-        for writer in list(self._writers):
-            writer.transport.abort()
+        for link in list(self._links):
+            link.cut()
+
+    def silence(self) -> int:
+        """Half-opens every connection: neither side hears of the other again, nor that it is so.
+        New ones are well. Returns how many."""
+        for link in self._links:
+            link.silent = True
+        return len(self._links)
+
+    def lose_reply(self, request: bytes) -> asyncio.Event:
+        """The next request that contains these bytes is let through; its reply is thrown away and
+        the connection reset. The event is set once that has happened."""
+        lost = asyncio.Event()
+        self._losses.append((request, lost))
+        return lost
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        self._writers.add(writer)
         try:
             with contextlib.suppress(OSError):
                 far_reader, far_writer = await asyncio.open_connection(*self._target)
-                self._writers.add(far_writer)
+                link = _Link(writer, far_writer)
+                self._links.add(link)
                 try:
                     async with asyncio.TaskGroup() as group:
-                        group.create_task(self._pump(reader, far_writer))
-                        group.create_task(self._pump(far_reader, writer))
+                        group.create_task(self._forth(reader, far_writer, link))
+                        group.create_task(self._back(far_reader, writer, link))
                 finally:
-                    self._writers.discard(far_writer)
-                    far_writer.transport.abort()
+                    self._links.discard(link)
+                    link.cut()
         finally:
-            self._writers.discard(writer)
             writer.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forth(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: _Link
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
-                writer.write(data)
-                await writer.drain()
-        writer.transport.abort()
+                for loss in self._losses:
+                    if loss[0] in data:
+                        self._losses.remove(loss)
+                        link.losing = loss[1]
+                        break
+                if not link.silent:
+                    writer.write(data)
+                    await writer.drain()
+        link.cut()
+
+    async def _back(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: _Link
+    ) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                if link.losing is not None:
+                    link.losing.set()
+                    break
+                if not link.silent:
+                    writer.write(data)
+                    await writer.drain()
+        link.cut()

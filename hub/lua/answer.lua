@@ -25,6 +25,10 @@ elseif string.find(job.input, '"kind":"confirm"', 1, true) and value ~= '"yes"' 
   move(job, 'cancelled', changes)
 else
   take_out(job)
+  if job.expires_at then
+    -- It may have been passed over while it waited.
+    redis.call('ZADD', P .. 'expiring', job.expires_at, job.id)
+  end
   local due = job.due and tonumber(job.due)
   changes.due = false
   if due and due > now() then

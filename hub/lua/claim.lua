@@ -15,9 +15,11 @@ local function hand_out(job)
     job.timeout or '', job.log_lines, job.lost, memo, job.queue}
 end
 
--- A repeat of a claim whose reply was lost gets the same jobs, as far as they are still its own.
-local cached = redis.call('GET', P .. 'reply:' .. request)
-if cached then
+-- A repeat of a claim whose reply was lost gets the same jobs, as far as they are still its own. It may come
+-- after a long outage, so what a worker was last given is kept for long, and only that.
+local last = P .. 'reply:' .. worker .. ':' .. (ARGV[7] or '')
+local of, cached = string.match(redis.call('GET', last) or '', '^(%S+)\n(.*)$')
+if of == request then
   for id, token in string.gmatch(cached, '(%S+) (%S+)') do
     local job = load_job(id)
     if is_leased(job) and job.token == token then
@@ -86,6 +88,6 @@ for q = 7, #ARGV do
   end
 end
 if #remembered > 0 then
-  redis.call('SET', P .. 'reply:' .. request, table.concat(remembered, '\n'), 'PX', int(lease))
+  redis.call('SET', last, request .. '\n' .. table.concat(remembered, '\n'), 'PX', IDEMPOTENCY_MS)
 end
 return out

@@ -1,13 +1,15 @@
 -- KEYS 1 prefix
 -- ARGV 1 seed · 2 id · 3 idempotency name or "" · 4 run_at ms or "" · 5 delay ms or ""
 --      6 expires_in ms or "" · 7 members of a confirm's input or "" · 8 input id or ""
---      9 stall deadline ms (a job of somebody else's queue) or "" · 10… hash field, value, …
+--      9 stall deadline ms (a job of somebody else's queue) or ""
+--      10 token of its parent, whose code queues it, or "" · 11… hash field, value, …
 -- Returns {"new" | "old", HGETALL of the job} · {"busy", outbox length}
 --         · {"live", status} when what it retries has not ended · {"gone"} when that is unknown
+--         · {"stale" | "cancelling", status of its parent or ""} when that may have no more children
 
 local id = ARGV[2]
 local job = {id = id}
-for i = 10, #ARGV, 2 do
+for i = 11, #ARGV, 2 do
   job[ARGV[i]] = ARGV[i + 1]
 end
 
@@ -22,7 +24,9 @@ local idem = ARGV[3] ~= '' and P .. 'idem:' .. ARGV[3]
 local holder = job.key and P .. 'key:' .. job.session_id .. ':' .. job.key
 for _, name in ipairs({idem or '', holder or ''}) do
   local found = name ~= '' and redis.call('GET', name)
-  if found and redis.call('EXISTS', P .. 'job:' .. found) == 1 then
+  -- A job of a session that was forgotten stands for nothing any more.
+  local was = found and redis.call('HMGET', P .. 'job:' .. found, 'id', 'silent')
+  if was and was[1] and not was[2] then
     return existing(found)
   end
 end
@@ -34,6 +38,14 @@ if job.retry_of then
     return {'live', was[1]}
   elseif was[2] and redis.call('EXISTS', P .. 'job:' .. was[2]) == 1 then
     return existing(was[2])
+  end
+end
+if ARGV[10] ~= '' then
+  local parent = redis.call('HMGET', P .. 'job:' .. job.parent_id, 'token', 'status')
+  if parent[1] ~= ARGV[10] or TERMINAL[parent[2]] then
+    return {'stale', parent[2] or ''}
+  elseif parent[2] == 'cancelling' then
+    return {'cancelling', parent[2]}
   end
 end
 local waiting = redis.call('XLEN', P .. 'outbox')

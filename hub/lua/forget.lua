@@ -10,11 +10,12 @@ local list, live = P .. 'jobs:' .. sid, P .. 'active:' .. sid
 for _, id in ipairs(redis.call('ZRANGE', list, 0, most - 1)) do
   local job = load_job(id)
   if job.id then
-    -- What is still running ends in silence: its session is gone.
+    -- What is still running ends in silence: its session is gone, and a new one owes it nothing.
     write(job, {silent = '1'})
     cancel(job)
+    free_key(job)
     if TERMINAL[job.status] then
-      redis.call('DEL', P .. 'job:' .. id, P .. 'log:' .. id, P .. 'memo:' .. id)
+      redis.call('DEL', P .. 'job:' .. id, P .. 'log:' .. id, P .. 'memo:' .. id, P .. 'children:' .. id)
     end
   end
   redis.call('ZREM', list, id)

@@ -9,6 +9,7 @@ local EVENT_PART_MAX = 16384
 local PRIORITY_STEP = 1099511627776 -- 2^40: a start tag stays below it
 local KILL_GRACE_MS = 500
 local IDEMPOTENCY_MS = 86400000
+local PRUNE_MAX = 500 -- children that one script cancels
 local TERMINAL = {completed = true, failed = true, cancelled = true}
 
 local function int(n)
@@ -195,6 +196,14 @@ end
 -- ---------------------------------------------------------------- transitions
 
 local create -- defined below; an ending may create the agent's next turn
+local prune -- defined below; a cancel goes on to the job's children
+
+local function free_key(job)
+  local holder = job.key and P .. 'key:' .. job.session_id .. ':' .. job.key
+  if holder and redis.call('GET', holder) == job.id then
+    redis.call('DEL', holder)
+  end
+end
 
 local function ended(job)
   redis.call('ZREM', P .. 'active:' .. job.session_id, job.id)
@@ -202,12 +211,10 @@ local function ended(job)
   for _, kind in ipairs({'job:', 'log:', 'memo:'}) do
     redis.call('PEXPIRE', P .. kind .. job.id, KEEP_MS)
   end
-  if job.key then
-    local holder = P .. 'key:' .. job.session_id .. ':' .. job.key
-    if redis.call('GET', holder) == job.id then
-      redis.call('DEL', holder)
-    end
+  if job.parent_id then
+    redis.call('ZREM', P .. 'children:' .. job.parent_id, job.id)
   end
+  free_key(job)
   if job.status == 'failed' and not is_silent(job) then
     redis.call('ZADD', P .. 'dead', now(), job.id)
   end
@@ -270,6 +277,9 @@ local function move(job, status, changes)
   end
   if TERMINAL[status] then
     ended(job)
+  end
+  if status == 'cancelling' or status == 'cancelled' then
+    prune(job.id)
   end
 end
 
@@ -349,6 +359,9 @@ create = function(job, place)
   else
     make_ready(job)
   end
+  if job.parent_id then
+    redis.call('ZADD', P .. 'children:' .. job.parent_id, at, job.id)
+  end
   if is_silent(job) then
     return
   end
@@ -375,5 +388,26 @@ local function cancel(job)
   end
   take_out(job)
   move(job, 'cancelled', {input = false, input_id = false, run_at = false})
+  return true
+end
+
+-- Cancels the live children of a job that is cancelled, and theirs. One script does a bounded part
+-- of that; the tick goes on with the rest.
+local pruned = 0
+prune = function(id)
+  local children = P .. 'children:' .. id
+  for _, child in ipairs(redis.call('ZRANGE', children, 0, -1)) do
+    if pruned >= PRUNE_MAX then
+      redis.call('ZADD', P .. 'pruning', now(), id)
+      return false
+    end
+    pruned = pruned + 1
+    local job = load_job(child)
+    if job.id then
+      cancel(job)
+    else
+      redis.call('ZREM', children, child)
+    end
+  end
   return true
 end
