@@ -7,7 +7,6 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 import msgspec
-from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -25,6 +24,7 @@ from hub.requests import (
     ForeignLog,
     ForeignProgress,
 )
+from hub.responses import Told
 from hub.services import Services, services_of
 from hub.states import TERMINAL
 from hub.store import STALL_DEADLINE
@@ -34,12 +34,6 @@ _ENDINGS: Final = {
     ForeignFailed: "failed",
     ForeignCancelled: "cancelled",
 }
-
-
-class Told(Struct):
-    """The job's status now, so that a cancel is heard: `cancelling` asks for its end."""
-
-    status: str
 
 
 class _Locks:

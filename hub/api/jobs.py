@@ -19,27 +19,13 @@ from hub.errors import BadInput, Refused
 from hub.fields import JobId, Limit, SessionId, TaskName
 from hub.jobs import Job
 from hub.requests import InputRequest, JobRequest, Nothing
+from hub.responses import Answered, Queued
 from hub.services import Services, services_of
 from hub.states import STATUSES
 from hub.store import Enqueued, JobPage
 
 MAX_WAIT: Final = 60
 IDEMPOTENCY_KEY_CHARS: Final = 255
-
-
-class Queued(Struct, kw_only=True, omit_defaults=True):
-    """A queued job. `token` is for the events of a job that somebody else's queue runs."""
-
-    job_id: str
-    status: str
-    job: Job
-    token: str | None = None
-
-
-class Answered(Struct):
-    """What became of the job whose question was answered."""
-
-    status: str
 
 
 class JobQuery(Struct, kw_only=True, forbid_unknown_fields=True):

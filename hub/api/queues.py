@@ -12,14 +12,8 @@ from hub.api.operation import Endpoint, Operation, answer, caller, no_body
 from hub.decode import decode_query
 from hub.fields import WORDS, QueueName
 from hub.overview import Overview, QueueList, WorkerList
+from hub.responses import Paused
 from hub.services import services_of
-
-
-class Paused(Struct):
-    """Whether a queue hands out jobs now."""
-
-    queue: str
-    paused: bool
 
 
 class _Path(Struct, kw_only=True):

@@ -17,8 +17,9 @@ from hub.errors import BadInput, NotFound, Refused
 from hub.fields import WORDS, Cursor, Limit, SessionId
 from hub.overview import Overview, SessionPage
 from hub.requests import MessageRequest
+from hub.responses import MessagePage, Said
 from hub.services import Services, services_of
-from hub.store import SNAPSHOT_MESSAGES, Message, Snapshot
+from hub.store import SNAPSHOT_MESSAGES, Snapshot
 from hub.webhooks.store import WebhookStore
 
 #: The agent's own messages are told apart by these, so that a repeated turn speaks once.
@@ -41,19 +42,6 @@ class SessionsQuery(Struct, kw_only=True, forbid_unknown_fields=True):
 
     limit: Limit = 50
     cursor: Annotated[str, Meta(max_length=200)] | None = None
-
-
-class MessagePage(Struct):
-    """Messages, oldest first; `more` is the `before` of the page before this one, or null."""
-
-    messages: list[Message]
-    more: str | None = None
-
-
-class Said(Struct):
-    """A message is there; its event tells the rest."""
-
-    message_id: str
 
 
 def session_of(request: Request) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,18 +12,9 @@ from hub.auth import DEFAULT_SCOPE, DEFAULT_TTL, Minted, Principal
 from hub.errors import BadInput
 from hub.jobs import iso
 from hub.requests import TokenRequest
+from hub.responses import Token
 from hub.services import Services, services_of
 from hub.sign_in import spend_code
-
-
-class Token(Struct, kw_only=True):
-    """A session token and what it is good for; `expires_at` is ISO 8601 UTC."""
-
-    token: str
-    expires_at: str
-    sub: str
-    sessions: list[str]
-    scope: str
 
 
 async def _create(request: Request) -> Response:

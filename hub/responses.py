@@ -1,0 +1,67 @@
+"""What callers are answered, as structs: they encode answers, make `/openapi.json`, and are what
+`hub.client` returns. No I/O."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from hub.enqueue import Announcement
+from hub.jobs import Job
+from hub.store import Message
+
+
+class Queued(Struct, kw_only=True, omit_defaults=True):
+    """A queued job. `token` is for the events of a job that somebody else's queue runs."""
+
+    job_id: str
+    status: str
+    job: Job
+    token: str | None = None
+
+
+class Answered(Struct):
+    """What became of the job whose question was answered."""
+
+    status: str
+
+
+class Told(Struct):
+    """The job's status now, so that a cancel is heard: `cancelling` asks for its end."""
+
+    status: str
+
+
+class MessagePage(Struct):
+    """Messages, oldest first; `more` is the `before` of the page before this one, or null."""
+
+    messages: list[Message]
+    more: str | None = None
+
+
+class Said(Struct):
+    """A message is there; its event tells the rest."""
+
+    message_id: str
+
+
+class Token(Struct, kw_only=True):
+    """A session token and what it is good for; `expires_at` is ISO 8601 UTC."""
+
+    token: str
+    expires_at: str
+    sub: str
+    sessions: list[str]
+    scope: str
+
+
+class Paused(Struct):
+    """Whether a queue hands out jobs now."""
+
+    queue: str
+    paused: bool
+
+
+class TaskList(Struct):
+    """The tasks that may be queued, by name."""
+
+    tasks: list[Announcement]
