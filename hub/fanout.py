@@ -19,6 +19,7 @@ from hub.channels import Channels
 from hub.errors import TooMany
 from hub.events import Publication, parse
 from hub.feed import Batch, Feed, Step, Subscriber
+from hub.flow import Flow
 from hub.greeting import greeting
 from hub.jobs import iso
 from hub.store import History, Store
@@ -86,8 +87,10 @@ class Fanout:
         self._unanswered = 0
         self._heard_at = -1e9
         self._offset_ms = 0
-        #: What happened so far: published, lagged, mended, hellos, snapshots, reconnects.
+        self._probed_at = 0.0
+        #: What happened so far: lagged, mended, reconnects.
         self.counts: Counter[str] = Counter()
+        self.flow = Flow()
 
     # ------------------------------------------------------------------ for the doors
 
@@ -167,6 +170,7 @@ class Fanout:
             return False
         if isinstance(step, Batch) and step.publications:
             subscriber.outlet.write(subscriber, step)
+            self.flow.sent(step)
             return True
         return False
 
@@ -175,6 +179,7 @@ class Fanout:
         if not feed.settled:
             return False
         feed.start(subscriber)
+        after = subscriber.after
         hello = await greeting(self._store, feed, subscriber, self.now)
         if subscriber not in feed.behind:
             return False
@@ -182,8 +187,7 @@ class Fanout:
             feed.detach(subscriber)
             subscriber.outlet.gone(subscriber)
             return True
-        self.counts["hellos"] += 1
-        self.counts["snapshots"] += not hello.resumed
+        self.flow.greeted(after, hello.resumed)
         subscriber.outlet.greet(subscriber, hello.body, hello.cursor, hello.over)
         feed.started(subscriber, hello.cursor)
         return True
@@ -204,6 +208,7 @@ class Fanout:
         if channel == self._probe_channel:
             self._unanswered = 0
             self._heard_at = asyncio.get_running_loop().time()
+            self.flow.probes.observe(self._heard_at - self._probed_at)
             return
         session = self._by_channel.get(channel)
         if session is None:
@@ -213,7 +218,9 @@ class Fanout:
         except ValueError as error:
             log.warning("on %s: %s", channel.decode(), error)
             return
-        self.counts["published"] += 1
+        self.flow.received[publication.kind] += 1
+        if self.flow.sample:
+            self.flow.measure(publication, self._offset_ms)
         if publication.kind == "X":
             self._deleted(session, publication)
             return
@@ -256,16 +263,25 @@ class Fanout:
         batch = feed.take()
         if batch is None:
             return
+        self.flow.missed(batch, feed.behind)
+        whole = 0
         for subscriber in list(feed.live):
             part = batch.only(subscriber.job)
             if part.publications:
                 if not subscriber.outlet.accepts(part.size):
                     self.counts["lagged"] += 1
                     feed.lag(subscriber, batch)
+                    self.flow.missed(batch, (subscriber,))
                     continue
                 subscriber.outlet.write(subscriber, part)
+                if part is batch:
+                    whole += 1
+                else:
+                    self.flow.sent(part)
             if batch.cursor:
                 subscriber.cursor = batch.cursor
+        if whole:
+            self.flow.sent(batch, whole)
         if session.listeners:
             self._tell(session, batch.publications)
 
@@ -375,8 +391,11 @@ class Fanout:
 
     async def _check_once(self) -> None:
         if self._channels.connected:
+            if not self._unanswered:
+                self._probed_at = asyncio.get_running_loop().time()
             await self._redis.execute_command("SPUBLISH", self._probe, "P probe 0\n{}")
             self._unanswered += 1
+        self.flow.sample = True
         seconds, micros = await self._redis.time()
         self._offset_ms = seconds * 1000 + micros // 1000 - time.time_ns() // 1_000_000
         settled = [s for s in self._sessions.values() if s.listening and s.feed.settled]
@@ -386,8 +405,11 @@ class Fanout:
             tops = await self._store.tops([session.feed.session_id for session in chunk])
             for session, ours, theirs in zip(chunk, asked, tops, strict=True):
                 self._flush(session)
+                was_settled = session.feed.settled
                 session.feed.check(ours, theirs)
+                self.flow.checked += 1
                 if not session.feed.settled:
+                    self.flow.repaired += was_settled
                     self._mend_soon(session)
                 else:
                     self._kick(session)
