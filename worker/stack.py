@@ -114,9 +114,9 @@ class Stack:
             ),
             env,
         )
-        await self._wait("hub", self._hub_is_ready)
         serve = ["worker", *([self._tasks] if self._tasks else []), "-c", str(self._concurrency)]
         self._add("worker", self._jobcast(*serve, "--grace", "3", "--name", "dev"), env)
+        await self._wait("hub", self._hub_is_ready)
         await self._wait("worker", self._worker_is_ready)
 
     def _child_env(self) -> dict[str, str]:
