@@ -3,149 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
-import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
-from redis.asyncio import Redis
 
 from hub import keys
-from hub.connection import connect
 from hub.errors import StaleToken
-from hub.invariant import check
-from hub.jobs import Job, NewJob
-from hub.scripts import Scripts
-from hub.settings import Settings
 from hub.states import TERMINAL
-from hub.store import Store
-from hub.transitions import Transitions
-from tests.conftest import Server, wait_until
+from tests.conftest import wait_until
+from tests.failure.field import LEASE, Field
 from tests.liveness import Mark
 from tests.proxy import Proxy
 from worker.proctree import read_proc
-
-LEASE = 3.0
-
-
-class Worker:
-    """A worker as an operator starts it. `warden` is its process, `pid` that of the real worker."""
-
-    def __init__(self, warden: asyncio.subprocess.Process, log: Path) -> None:
-        self.warden = warden
-        self.log = log
-        self.pid = 0
-
-    async def until_serving(self, times: int = 1) -> None:
-        """Waits until it has said `times` times that it serves, and notes who serves now."""
-
-        async def said() -> bool:
-            return self.log.read_text().count(" serves ") >= times
-
-        await wait_until(said, f"the worker serves; it said:\n{self.log.read_text()}")
-        [minder] = _children(self.warden.pid)
-        [self.pid] = _children(minder)
-
-    async def end(self) -> int:
-        async with asyncio.timeout(30):
-            return await self.warden.wait()
-
-
-def _children(parent: int) -> list[int]:
-    pids = (int(path.name) for path in Path("/proc").glob("[0-9]*"))
-    found = ((pid, read_proc(pid)) for pid in pids)
-    return [pid for pid, proc in found if proc and proc.alive and proc.parent == parent]
-
-
-class Field:
-    """A Valkey of its own, and the workers on it."""
-
-    def __init__(self, server: Server, redis: Redis, folder: Path, url: str) -> None:
-        settings = Settings(redis_url=server.url, lease=LEASE)
-        self.server = server
-        self.redis: Any = redis
-        self.store = Store(redis, Scripts(settings))
-        self.transitions = Transitions(redis, Scripts(settings))
-        self.notes = folder / "notes"
-        self.url = url
-        self._folder = folder
-        self._workers: list[Worker] = []
-
-    async def worker(self, *options: str, url: str | None = None) -> Worker:
-        log = self._folder / f"worker-{len(self._workers)}.log"
-        with log.open("w") as output:
-            warden = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "worker.serve", "--lease", f"{LEASE:g}", "--no-agent"),
-                *options,
-                "tests.failure.worker_under_fire",
-                env={**os.environ, "JOBCAST_REDIS_URL": url or self.url},
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-            )
-        worker = Worker(warden, log)
-        self._workers.append(worker)
-        await worker.until_serving()
-        return worker
-
-    async def queue(self, task: str, timeout: float | None = None, **params: Any) -> str:
-        params.setdefault("path", str(self.notes))
-        new = NewJob(
-            session_id="s1",
-            task=task,
-            params=msgspec.json.encode(params),
-            max_attempts=2 if task == "swallows" else 1,
-            timeout=timeout,
-        )
-        return (await self.store.enqueue(new)).job.id
-
-    async def job(self, job_id: str) -> Job:
-        job = await self.store.job(job_id)
-        assert job is not None
-        return job
-
-    async def until(self, job_id: str, *statuses: str) -> Job:
-        async def reached() -> bool:
-            return (await self.job(job_id)).status in statuses
-
-        await wait_until(reached, f"{job_id} is {' or '.join(statuses)}", timeout=60)
-        return await self.job(job_id)
-
-    async def until_noted(self, word: str, times: int = 1) -> None:
-        async def noted() -> bool:
-            return self.words().count(word) >= times
-
-        await wait_until(noted, f"{word} is noted {times} times", timeout=60)
-
-    def words(self) -> list[str]:
-        lines = self.notes.read_text().splitlines() if self.notes.exists() else []
-        return [line.split()[0] for line in lines]
-
-    async def close(self) -> None:
-        for worker in self._workers:
-            if worker.warden.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(worker.pid, signal.SIGCONT)
-                worker.warden.kill()
-                await worker.warden.wait()
-            print(worker.log.read_text())
-        assert await check(self.redis) == []
-
-
-@pytest.fixture
-async def field(own_valkey: Server, tmp_path: Path) -> AsyncIterator[Field]:
-    redis = connect(own_valkey.url)
-    field = Field(own_valkey, redis, tmp_path, own_valkey.url)
-    try:
-        yield field
-        await field.close()
-    finally:
-        await redis.aclose()
 
 
 @pytest.mark.slow
