@@ -148,15 +148,18 @@ class Execution:
     def last_word(self) -> LastWord:
         """What is to be said of the job when this process ends before its code does. May be asked
         by any thread."""
-        held = self._held
-        word = LastWord(held.job_id, held.token, "release", commands=held.begun)
-        if self._why is Why.CANCEL or (self._why is None and held.status == "cancelling"):
-            word.script, word.args = "finish", ["cancelled", "", ""]
-        elif self._why is Why.TIMEOUT or (self._why is None and boottime() >= held.overdue):
-            outcome = self._timed_out()
-            delay = str(int(outcome.delay * 1000))
-            word.script, word.args = "retry", [delay, outcome.error().decode(), ""]
-        return word
+        held, why = self._held, self._why
+        outcome = self._outcome.result() if self._outcome.done() else STOPPED
+        if outcome.kind == "stopped" and why is None and boottime() >= held.overdue:
+            # The event loop, which would have said so, is stuck.
+            why = Why.CANCEL if held.status == "cancelling" else Why.TIMEOUT
+        if outcome.kind == "stopped" and why is Why.CANCEL:
+            script, args = "finish", ["cancelled", "", ""]
+        else:
+            if outcome.kind == "stopped" and why is Why.TIMEOUT:
+                outcome = self._timed_out()
+            script, args = outcome.script()
+        return LastWord(held.job_id, held.token, script, args, commands=held.begun)
 
     # ------------------------------------------------------------------ running
 

@@ -37,6 +37,19 @@ class Outcome(Struct, kw_only=True):
             error["type"] = cut(self.type, 200)
         return msgspec.json.encode(error)
 
+    def script(self) -> tuple[str, list[str]]:
+        """The script that writes it, and its arguments behind the job's id and token."""
+        error, trace = self.error().decode(), self.trace().decode()
+        match self.kind:
+            case "completed":
+                return "finish", ["completed", bytes(self.result).decode(), ""]
+            case "failed":
+                return "finish", ["failed", error, trace]
+            case "retry":
+                return "retry", [str(int(self.delay * 1000)), error, trace]
+            case _:
+                return "release", []
+
     def trace(self) -> bytes:
         """The traceback as a JSON string, or nothing."""
         return msgspec.json.encode(self.traceback) if self.traceback else b""

@@ -26,12 +26,13 @@ from hub.settings import Settings
 from hub.store import Store
 from hub.supervisor import keep_running
 from hub.tick import Ticker
-from hub.transitions import Claim, Transitions
+from hub.transitions import Transitions
 from worker.children import Children
 from worker.claimer import Claimer
 from worker.control import Control
+from worker.crew import RELEASE_SECONDS, Crew
 from worker.epilogue import LastWord, speak
-from worker.execution import STOP_GRACE, Execution, Why, Workshop
+from worker.execution import STOP_GRACE, Workshop
 from worker.isolation import check_isolated
 from worker.leases import Leases, Registration
 from worker.persist import persist
@@ -44,8 +45,6 @@ log = logging.getLogger("jobcast.worker")
 
 #: Slots for the agent's turns: a worker that is full of long jobs still answers people.
 AGENT_SLOTS: Final = 4
-#: Seconds that giving jobs back may take beyond their stopping; Redis may be away.
-RELEASE_SECONDS: Final = 5.0
 _START_WAIT: Final = 1.0
 
 
@@ -86,17 +85,19 @@ class Runner:
         self._options = options
         self._speak = speak
         self._agent = agent
-        self._executions: set[Execution] = set()
-        self._hopeless: set[Execution] = set()
-        self._changed = asyncio.Event()
+        self._crew = Crew(self._end_for_a_fresh_one)
         self._stop = asyncio.Event()
-        self._hurry = asyncio.Event()
         self._news = asyncio.Event()
         self._status = 0
         most = 4 * (options.concurrency + AGENT_SLOTS) + 1_000
         self._redis = connect(settings.redis_url, max_connections=most)
         self._scripts = Scripts(settings)
         self._transitions = Transitions(self._redis, self._scripts)
+        self._store = Store(self._redis, self._scripts)
+        queues = options.queues
+        if queues is None:
+            queues = sorted({"default", *(task.queue for task in registry.values())})
+        self._queues = [queue for queue in queues if queue != AGENT_QUEUE]
         host = socket.gethostname()
         name = options.name or host
         self._name = "".join(
@@ -108,9 +109,8 @@ class Runner:
         """Claims no more, lets jobs finish within the grace, gives the rest back; then `run`
         returns. Called again, gives everything back now."""
         if self._stop.is_set():
-            self._hurry.set()
+            self._crew.hurry()
         self._stop.set()
-        self._changed.set()
 
     async def run(self) -> int:
         """Works; returns the exit status. Raises SettingsError when the server is not fit."""
@@ -125,13 +125,77 @@ class Runner:
     # ------------------------------------------------------------------ working
 
     async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
         agent = Registry() if self._agent is None else self._agent(self._redis, self._scripts)
-        served = {AGENT_QUEUE} if agent else set()
-        queues = self._options.queues
-        if queues is None:
-            queues = sorted({"default", *(task.queue for task in self._registry.values())})
-        queues = [queue for queue in queues if queue != AGENT_QUEUE]
+        teams = [(self._registry, self._queues, self._options.concurrency)]
+        if agent:
+            teams.append((agent, [AGENT_QUEUE], AGENT_SLOTS))
+        queues = [queue for _, served, _ in teams for queue in served]
+        leases = Leases(
+            self._settings.redis_url,
+            self._scripts,
+            await self._registration([*self._registry, *agent], queues),
+            self._settings.lease,
+            self._processes,
+            self._poster(),
+            stop_grace=self._options.stop_grace,
+            on_back=self._news.set,
+        )
+        watchdog = Watchdog(
+            leases,
+            self._poster(),
+            lambda words: self._speak(self._settings, words, EXIT_UNSTOPPABLE),
+        )
+        await self._announce()
+        leases.start()
+        watchdog.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                control = Control(leases.holds, leases.nudge)
+                channels = Channels(self._redis, control)
+                control.listen(channels)
+                control.children = Children(
+                    self._store, self._transitions, Enqueuer(self._store, self._settings), channels
+                )
+                services = [
+                    group.create_task(keep_running("the control channel", channels.run)),
+                    group.create_task(
+                        keep_running("the tick", Ticker(self._redis, self._scripts).run)
+                    ),
+                    group.create_task(keep_running("announcing", self._keep_announced)),
+                ]
+                shops, claimers = [], []
+                for registry, served, count in teams:
+                    shop = self._workshop(leases, control.children, count)
+                    shops.append(shop)
+                    if registry and served:
+                        claimer = self._claimer(group, registry, served, shop)
+                        what = f"claiming from {', '.join(served)}"
+                        claimers.append(group.create_task(keep_running(what, claimer.run)))
+                self._processes.ready()
+                log.info(
+                    "worker %s serves %s from %s",
+                    self.worker_id,
+                    ", ".join(sorted(self._registry)) or "the agent only",
+                    ", ".join(queues),
+                )
+                await self._stop.wait()
+                for shop in shops:
+                    shop.draining = True
+                if claimers:
+                    await asyncio.wait(claimers)
+                words = await self._crew.finish(self._options.grace, self._options.stop_grace)
+                if words:
+                    self._speak(self._settings, words, self._status)
+                for service in services:
+                    service.cancel()
+                # A last beat would register this worker again.
+                await asyncio.to_thread(leases.stop)
+                await self._goodbye(queues)
+        finally:
+            watchdog.stop()
+            leases.stop()
+
+    async def _registration(self, tasks: Sequence[str], queues: Sequence[str]) -> Registration:
         seconds, micros = await persist(self._redis.time)
         facts = {
             "name": self._name,
@@ -140,141 +204,44 @@ class Runner:
             "concurrency": self._options.concurrency,
             "started_at": iso(int(seconds) * 1000 + int(micros) // 1000),
         }
-        lease = self._settings.lease
+        return Registration(self.worker_id, msgspec.json.encode(facts), tuple(tasks), tuple(queues))
+
+    def _workshop(self, leases: Leases, children: Children, slots: int) -> Workshop:
+        return Workshop(
+            settings=self._settings,
+            transitions=self._transitions,
+            processes=self._processes,
+            leases=leases,
+            slots=Slots(slots),
+            children=children,
+            give_up=self._crew.give_up,
+            stop_grace=self._options.stop_grace,
+        )
+
+    def _claimer(
+        self, group: asyncio.TaskGroup, registry: Registry, queues: Sequence[str], shop: Workshop
+    ) -> Claimer:
+        return Claimer(
+            self._transitions,
+            self.worker_id,
+            queues=queues,
+            tasks=list(registry),
+            lease=self._settings.lease,
+            slots=shop.slots,
+            begin=self._crew.beginner(group, registry, shop),
+            stop=self._stop,
+        )
+
+    def _poster(self) -> Callable[[Callable[[], None]], None]:
+        loop = asyncio.get_running_loop()
 
         def post(call: Callable[[], None]) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has been closed
                 loop.call_soon_threadsafe(call)
 
-        leases = Leases(
-            self._settings.redis_url,
-            self._scripts,
-            Registration(
-                self.worker_id,
-                msgspec.json.encode(facts),
-                (*self._registry, *agent),
-                (*queues, *served),
-            ),
-            lease,
-            self._processes,
-            post,
-            stop_grace=self._options.stop_grace,
-            on_back=self._news.set,
-        )
-        watchdog = Watchdog(
-            leases, post, lambda words: self._speak(self._settings, words, EXIT_UNSTOPPABLE)
-        )
+        return post
 
-        control = Control(leases.holds, leases.nudge)
-        channels = Channels(self._redis, control)
-        control.listen(channels)
-        store = Store(self._redis, self._scripts)
-        children = control.children = Children(
-            store, self._transitions, Enqueuer(store, self._settings), channels
-        )
-
-        def shop(slots: Slots) -> Workshop:
-            return Workshop(
-                settings=self._settings,
-                transitions=self._transitions,
-                processes=self._processes,
-                leases=leases,
-                slots=slots,
-                children=children,
-                give_up=self._give_up,
-                stop_grace=self._options.stop_grace,
-            )
-
-        crews = [(self._registry, queues, shop(Slots(self._options.concurrency)))]
-        if agent:
-            crews.append((agent, [AGENT_QUEUE], shop(Slots(AGENT_SLOTS))))
-        await self._announce()
-        leases.start()
-        watchdog.start()
-        try:
-            async with asyncio.TaskGroup() as group:
-                ticker = Ticker(self._redis, self._scripts)
-                services = [
-                    group.create_task(keep_running(name, run))
-                    for name, run in {
-                        "the control channel": channels.run,
-                        "the tick": ticker.run,
-                        "announcing": self._keep_announced,
-                    }.items()
-                ]
-                claimers = [
-                    group.create_task(
-                        keep_running(
-                            f"claiming from {', '.join(queues)}",
-                            Claimer(
-                                self._transitions,
-                                self.worker_id,
-                                queues=queues,
-                                tasks=list(registry),
-                                lease=lease,
-                                slots=shop.slots,
-                                begin=self._beginner(group, registry, shop),
-                                stop=self._stop,
-                            ).run,
-                        )
-                    )
-                    for registry, queues, shop in crews
-                    if registry and queues
-                ]
-                self._processes.ready()
-                log.info(
-                    "worker %s serves %s from %s",
-                    self.worker_id,
-                    ", ".join(sorted(self._registry)) or "the agent only",
-                    ", ".join((*queues, *served)),
-                )
-                await self._stop.wait()
-                for _, _, each in crews:
-                    each.draining = True
-                if claimers:
-                    await asyncio.wait(claimers)
-                await self._finish(crews[0][2].stop_grace)
-                for service in services:
-                    service.cancel()
-                # A last beat would register this worker again.
-                await asyncio.to_thread(leases.stop)
-                await self._goodbye([*queues, *served])
-        finally:
-            watchdog.stop()
-            leases.stop()
-
-    def _beginner(
-        self, group: asyncio.TaskGroup, registry: Registry, shop: Workshop
-    ) -> Callable[[Claim, float], None]:
-        def begin(claim: Claim, valid_until: float) -> None:
-            execution = Execution(shop, claim, registry[claim.task], valid_until)
-            self._executions.add(execution)
-            group.create_task(self._execute(execution))
-
-        return begin
-
-    async def _execute(self, execution: Execution) -> None:
-        job_id = execution.claim.job_id
-        try:
-            await execution.run()
-        except Exception:
-            # Nothing is renewed any more, so the job comes to another worker.
-            log.exception("job %s: the worker itself failed", job_id)
-        finally:
-            self._executions.discard(execution)
-            self._changed.set()
-
-    def _give_up(self, execution: Execution) -> None:
-        claim = execution.claim
-        self._hopeless.add(execution)
-        self._changed.set()
-        log.error(
-            "job %s: the code of %s does not stop, so this worker ends: a coroutine must let "
-            "CancelledError through, and a function that waits for long should have "
-            'isolate="process"',
-            claim.job_id,
-            claim.task,
-        )
+    def _end_for_a_fresh_one(self) -> None:
         if not self._stop.is_set():
             self._status = EXIT_UNSTOPPABLE
             self.drain()
@@ -313,43 +280,6 @@ class Runner:
             else:
                 return True
         return False
-
-    # ------------------------------------------------------------------ going
-
-    async def _finish(self, stop_grace: float) -> None:
-        """Waits for jobs to finish, and gives back what does not."""
-        if self._executions:
-            log.info("finishing %d jobs within %g s", len(self._executions), self._options.grace)
-        for execution in list(self._executions):
-            if execution.waiting:
-                execution.stop(Why.RELEASE)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._options.grace):
-                await self._until_idle(or_hurried=True)
-        patience = stop_grace
-        while self._left():
-            grace = 0.0 if self._hurry.is_set() else stop_grace
-            patience = grace + RELEASE_SECONDS
-            for execution in list(self._executions):
-                execution.stop(Why.RELEASE, grace)
-            try:
-                async with asyncio.timeout(patience):
-                    await self._until_idle(or_hurried=grace > 0)
-            except TimeoutError:
-                break
-        if self._executions:
-            log.warning("%d jobs could not be ended", len(self._executions))
-            words = [execution.last_word() for execution in self._executions]
-            self._speak(self._settings, words, self._status)
-
-    def _left(self) -> bool:
-        """Whether there are jobs that may still end."""
-        return any(each not in self._hopeless for each in self._executions)
-
-    async def _until_idle(self, *, or_hurried: bool) -> None:
-        while self._left() and not (or_hurried and self._hurry.is_set()):
-            self._changed.clear()
-            await self._changed.wait()
 
     async def _goodbye(self, queues: Sequence[str]) -> None:
         try:

@@ -164,6 +164,15 @@ async def test_progress_and_log_are_whole_before_the_end(shop: Shop) -> None:
     assert last["data"]["progress"] == {"percent": 100}
 
 
+async def test_progress_is_told_now_and_then_and_in_the_end(shop: Shop) -> None:
+    job = await shop.run("hurry", {"times": 2_000})
+
+    assert job.progress is not None
+    assert (job.progress.current, job.progress.percent) == (2_000, 100)
+    # Each time that it is told, its rev rises; besides there are pending, running, completed.
+    assert job.rev < 200
+
+
 async def test_a_flood_of_lines_is_held_up_and_not_lost(shop: Shop) -> None:
     job = await shop.run("flood", {"lines": 5_000})
 

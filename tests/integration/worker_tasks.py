@@ -39,6 +39,13 @@ async def talk(ctx: Context, lines: int = 3) -> None:
 
 
 @task
+async def hurry(ctx: Context, times: int) -> None:
+    for n in range(1, times + 1):
+        await ctx.progress(n, times)
+        await asyncio.sleep(0)
+
+
+@task
 async def flood(ctx: Context, lines: int, width: int = 20) -> None:
     for n in range(lines):
         await ctx.log(f"{n} {'x' * width}")
