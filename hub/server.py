@@ -20,6 +20,8 @@ log = logging.getLogger("jobcast")
 #: Seconds for requests under way, after the drain.
 SHUTDOWN_GRACE: Final = 10
 KEEP_ALIVE: Final = 75
+#: Seconds between pings, which find out that a client is gone without a word.
+PING_INTERVAL: Final = 20
 _PARAMETER: Final = re.compile(r"(?<=[?&])([^=&\s]+)=([^&\s\"]*)")
 
 
@@ -38,6 +40,9 @@ class Server(uvicorn.Server):
                 # Sans-I/O: the one implementation of uvicorn's that is not deprecated upstream.
                 ws="websockets-sansio",
                 ws_max_size=settings.ws_message_bytes,
+                # A client that is slow cannot answer pings: how slow it may be is `stall_close`.
+                ws_ping_interval=PING_INTERVAL,
+                ws_ping_timeout=settings.stall_close + PING_INTERVAL,
                 # Compression would cost each idle socket more memory than it saves bytes.
                 ws_per_message_deflate=False,
                 lifespan="on",
