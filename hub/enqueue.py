@@ -55,6 +55,7 @@ class Enqueuer:
         may_call_back: bool = False,
         origin: str | None = None,
         parent_id: str | None = None,
+        parent_token: str | None = None,
         job_id: str | None = None,
     ) -> Enqueued:
         """Queues a job, or finds the one that its live `key` or its idempotency key names, or
@@ -85,6 +86,7 @@ class Enqueuer:
             durable=request.durable,
             origin=origin,
             parent_id=parent_id,
+            parent_token=parent_token,
         )
         if idempotency_key is not None:
             new.idempotency_key = _digest(request.session_id, idempotency_key)

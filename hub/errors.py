@@ -5,6 +5,7 @@ JobcastError
 ├── BadInput                 the caller must change a request: (JSON pointer, message) pairs
 ├── NotFound                 no such job, session, webhook …, or none that the caller may see
 ├── Conflict                 the job is not in a status that allows it
+│   └── ParentCancelled      the job is being cancelled, and may have no more children
 ├── Unauthenticated          no credential, or one that is wrong or over
 ├── Refused                  the caller may not do that
 ├── Busy                     a bound was reached; coming back later helps
@@ -43,6 +44,10 @@ class NotFound(JobcastError):
 
 class Conflict(JobcastError):
     """The job's status does not allow it; the text names the status."""
+
+
+class ParentCancelled(Conflict):
+    """The job whose child was to be queued is being cancelled."""
 
 
 class Unauthenticated(JobcastError):

@@ -136,7 +136,8 @@ class Job(Struct, kw_only=True):
 
 class NewJob(Struct, kw_only=True):
     """A job to be queued, checked by its caller: names fit their charsets, `params` is a JSON
-    object within its bound. Times are ms since the epoch, durations seconds."""
+    object within its bound. Times are ms since the epoch, durations seconds. `parent_token` is that
+    of the claim whose code queues it."""
 
     session_id: str
     task: str
@@ -157,6 +158,7 @@ class NewJob(Struct, kw_only=True):
     metadata: bytes | None = None
     retry_of: str | None = None
     parent_id: str | None = None
+    parent_token: str | None = None
     origin: str | None = None
     durable: bool = False
 

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
 from hub import keys
-from hub.errors import BadInput, Busy, Conflict, NotFound
+from hub.errors import BadInput, Busy, Conflict, NotFound, ParentCancelled, StaleToken
 from hub.events import ZERO, Publication, parse_header
 from hub.jobs import LIST_PART_BYTES, Job, NewJob, job_from_hash, new_job_id
 from hub.scripts import Arg, Scripts, text
@@ -103,7 +103,8 @@ class Store:
         """Queues a job, or finds the one that a repeated id, live key or idempotency key names.
 
         Raises Busy when the outbox or the memory of Redis is full, NotFound or Conflict when
-        `retry_of` is unknown or has not ended, BadInput when `durable` cannot be kept."""
+        `retry_of` is unknown or has not ended, BadInput when `durable` cannot be kept, and, for
+        a child that its parent's code queues, StaleToken or ParentCancelled."""
         own_id = new_job_id(new.session_id)
         args = enqueue_args(new, job_id or own_id)
         try:
@@ -118,6 +119,10 @@ class Store:
             raise Busy(f"{int(reply[1])} events wait for webhooks: nothing more can be queued.")
         if word == b"gone":
             raise NotFound(f"There is no job {new.retry_of}.")
+        if word == b"stale":
+            raise StaleToken(f"The claim of the parent {new.parent_id} is over.")
+        if word == b"cancelling":
+            raise ParentCancelled(f"The parent {new.parent_id} is being cancelled.")
         if word == b"live":
             raise Conflict(
                 f"The job is {text(reply[1])}; only a job that has ended can be retried."
@@ -400,6 +405,7 @@ def enqueue_args(new: NewJob, job_id: str) -> list[Arg]:
         confirm,
         input_id,
         int(STALL_DEADLINE * 1000) if new.queue is None else "",
+        new.parent_token or "",
     ]
     fields: dict[str, str | bytes | None] = {
         "session_id": new.session_id,

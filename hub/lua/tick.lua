@@ -61,6 +61,12 @@ if not holds then
   end
 end
 
+-- Trees whose cancelling was too much for one script.
+for _, id in ipairs(due('pruning', now(), 10)) do
+  redis.call('ZREM', P .. 'pruning', id)
+  prune(id)
+end
+
 local promoted = 0
 for _, id in ipairs(due('delayed', now(), most)) do
   local job = load_job(id)
