@@ -30,6 +30,7 @@ async def check(redis: Redis) -> list[str]:
         if job_id not in jobs:
             wrong.append(f"{job_id} is in {where} but has no hash")
     wrong += await _check_lists(client, jobs)
+    wrong += await _check_families(client, jobs)
     wrong += await _check_streams(client)
     return wrong
 
@@ -107,6 +108,21 @@ async def _check_lists(client: Any, jobs: dict[str, dict[str, str]]) -> list[str
     wrong += [
         f"active:{sid} holds {i}, which has no hash" for i, sid in active.items() if i not in jobs
     ]
+    return wrong
+
+
+async def _check_families(client: Any, jobs: dict[str, dict[str, str]]) -> list[str]:
+    """The live children of every job are known by it, and only they."""
+    wrong = []
+    parents: dict[str, str] = {}
+    for key in await _scan(client, keys.children("*")):
+        for member in await client.zrange(key, 0, -1):
+            parents[member.decode()] = key.removeprefix(keys.children(""))
+    for job_id, job in jobs.items():
+        parent = job.get("parent_id") if job.get("status") in LIVE else None
+        if parents.pop(job_id, None) != parent and "silent" not in job:
+            wrong.append(f"{job_id} is {job.get('status')}, a child of {parent}: not listed so")
+    wrong += [f"children:{parent} holds {i}, which has no hash" for i, parent in parents.items()]
     return wrong
 
 

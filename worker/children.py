@@ -1,4 +1,4 @@
-"""Jobs that a job waits for (`ctx.gather`)."""
+"""Jobs that a job queues (`ctx.enqueue`) and waits for (`ctx.gather`)."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+import msgspec
 from msgspec import Raw
 
 from hub import keys
 from hub.channels import Channels
+from hub.decode import decode
 from hub.enqueue import Enqueuer
 from hub.errors import Conflict
 from hub.events import parse
+from hub.fields import WORDS
 from hub.jobs import Job, job_id_for
 from hub.requests import JobRequest
 from hub.store import Store
@@ -69,6 +72,8 @@ class Children:
     async def _one(
         self, parent: Claim, call: ChildCall, ids: list[str], found: dict[str, Job]
     ) -> str:
+        if call.job_id is not None:
+            return call.job_id
         for job_id in ids:
             job = found.get(job_id)
             if job is None or (job.status in ("failed", "cancelled") and job_id != ids[-1]):
@@ -79,16 +84,21 @@ class Children:
                     "each gather a name of its own."
                 )
             return job_id
-        request = JobRequest(session_id=parent.session_id, task=call.task, params=call.params)
-        await persist(
+        request = _request(parent.session_id, call)
+        queued = await persist(
             lambda: self._enqueuer.enqueue(
-                request, credential=CREDENTIAL, parent_id=parent.job_id, job_id=ids[-1]
+                request,
+                credential=CREDENTIAL,
+                parent_id=parent.job_id,
+                parent_token=parent.token,
+                job_id=ids[-1],
             )
         )
-        return ids[-1]
+        # Another job of the session may hold the `key` that this one was to have.
+        return queued.job.id
 
     async def wait(self, session_id: str, job_ids: Sequence[str]) -> list[ChildEnd]:
-        """Returns when all of these jobs of the session have ended."""
+        """Returns when all of these jobs have ended; one of another session is gone."""
         wait = _Wait(job_ids)
         ends: dict[str, ChildEnd] = {}
         self._waits.add(wait)
@@ -103,6 +113,8 @@ class Children:
                 jobs = await self._read(looked)
                 for job_id in looked:
                     job = jobs.get(job_id)
+                    if job is not None and job.session_id != session_id:
+                        job = None
                     if job is None or job.terminal:
                         ends[job_id] = _end(job_id, job)
                         wait.left.discard(job_id)
@@ -120,10 +132,10 @@ class Children:
                 del self._sessions[session_id]
                 self._channels.remove(keys.live(session_id).encode())
 
-    async def cancel(self, job_ids: Iterable[str]) -> None:
-        """Cancels those that have not ended: nobody waits for them any more."""
+    async def cancel(self, parent_id: str, job_ids: Iterable[str]) -> None:
+        """Cancels the children that have not ended: nobody waits for them any more."""
         for job_id, job in (await self._read(job_ids)).items():
-            if not job.terminal:
+            if not job.terminal and job.parent_id == parent_id:
                 try:
                     await persist(lambda job_id=job_id: self._transitions.cancel(job_id))  # type: ignore[misc]
                 except Conflict:
@@ -150,6 +162,11 @@ class Children:
         ids = list(job_ids)
         jobs = await persist(lambda: self._store.jobs_by_id(ids)) if ids else []
         return {job.id: job for job in jobs}
+
+
+def _request(session_id: str, call: ChildCall) -> JobRequest:
+    asked = {**call.options, "session_id": session_id, "task": call.task, "params": call.params}
+    return decode(msgspec.json.encode(asked), JobRequest, WORDS)
 
 
 def _child_id(parent: Claim, name: str) -> str:

@@ -41,6 +41,7 @@ class JobLink(Protocol):
     async def progress(self, progress: bytes) -> None: ...
     async def write(self, stream: str, text: str) -> None: ...
     async def ask(self, input_id: str, members: bytes) -> bytes: ...
+    async def enqueue(self, name: str, call: bytes) -> str: ...
     async def gather(self, name: str, calls: bytes) -> bytes: ...
     async def recall(self, name: str) -> bytes | None: ...
     async def keep(self, name: str, result: bytes) -> None: ...
@@ -64,7 +65,7 @@ class Context:
         self.attempt = link.attempt
         self._asked: Counter[str] = Counter()
         self._asking = asyncio.Lock()
-        self._gathered = 0
+        self._gathered = self._enqueued = 0
 
     @property
     def cancelled(self) -> bool:
@@ -180,15 +181,37 @@ class Context:
         async with self._asking:
             return msgspec.json.decode(await self._link.ask(id, members))
 
+    async def enqueue(
+        self,
+        task: str | Task,
+        params: Mapping[str, Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        **options: Any,
+    ) -> str:
+        """Queues a job in this job's session and returns its id, without waiting for it; `gather`
+        takes such ids. `options` are those of ``POST /jobs``: title, key, queue, priority, delay,
+        run_at, expires_in, timeout, max_attempts, metadata.
+
+        After a crash, and on another try, the same child is found again by `name` (unique in the
+        job; or else by how many were queued before), and only one that had failed in an earlier
+        try is queued anew. Cancelling this job cancels its children. Raises BadInput for what
+        cannot be queued."""
+        self._enqueued += 1
+        place = f"enqueue.{self._enqueued}" if name is None else name
+        _check_step(place)
+        return await self._link.enqueue(place, msgspec.json.encode(_child(task, params, options)))
+
     async def gather(
         self,
-        *calls: tuple[str | Task, Mapping[str, Any]],
+        *calls: tuple[str | Task, Mapping[str, Any]] | str,
         name: str | None = None,
         return_errors: bool = False,
     ) -> list[Any]:
         """Queues a job for each ``(task, params)``, in this job's session, and returns their
-        results in this order once all have ended. The worker's slot is free and the job's timeout
-        stands still until then.
+        results in this order once all have ended; in place of one may stand the id of a job that
+        `enqueue` returned. The worker's slot is free and the job's timeout stands still until then.
 
         After a crash, and on another try, the same children are found again by `name` (unique in
         the job; or else by how many gathers came before), and only those that had failed in an
@@ -200,8 +223,8 @@ class Context:
         place = f"gather.{self._gathered}" if name is None else name
         _check_step(place)
         wanted = [
-            {"task": called if isinstance(called, str) else called.name, "params": dict(params)}
-            for called, params in calls
+            {"job_id": call} if isinstance(call, str) else _child(call[0], call[1], {})
+            for call in calls
         ]
         ends = msgspec.json.decode(
             await self._link.gather(place, msgspec.json.encode(wanted)), type=list[ChildEnd]
@@ -301,7 +324,13 @@ class SyncContext:
         """As `Context.ask`."""
         return self._call(self._context.ask(prompt, options, **more))
 
-    def gather(self, *calls: tuple[str | Task, Mapping[str, Any]], **more: Any) -> list[Any]:
+    def enqueue(
+        self, task: str | Task, params: Mapping[str, Any] | None = None, /, **options: Any
+    ) -> str:
+        """As `Context.enqueue`."""
+        return self._call(self._context.enqueue(task, params, **options))
+
+    def gather(self, *calls: tuple[str | Task, Mapping[str, Any]] | str, **more: Any) -> list[Any]:
         """As `Context.gather`."""
         return self._call(self._context.gather(*calls, **more))
 
@@ -332,6 +361,13 @@ class SyncContext:
             raise asyncio.CancelledError from None
         finally:
             self._calls.discard(call)
+
+
+def _child(
+    task: str | Task, params: Mapping[str, Any] | None, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    called = task if isinstance(task, str) else task.name
+    return {"task": called, "params": dict(params or {}), "options": dict(options)}
 
 
 def _check_step(name: str) -> None:

@@ -107,6 +107,7 @@ class Execution:
             shop.children,
             value_bytes=shop.settings.result_bytes,
             on_stale=lambda: self.stop(Why.LOST),
+            on_cancelling=lambda: self.stop(Why.CANCEL),
             keeps_children=lambda: self._why in _COMES_BACK,
             pause=self._pause,
             resume=self._resume,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import Raw, Struct
 
 from hub.jobs import JobError
 
 
 class ChildCall(Struct):
-    """A child to be queued: a task's name and its params."""
+    """A child to be queued: a task's name, its params, and what else `POST /jobs` takes. With a
+    `job_id` it is one that was queued before, to be waited for."""
 
-    task: str
-    params: Raw
+    task: str = ""
+    params: Raw = Raw(b"{}")
+    options: dict[str, Any] = {}
+    job_id: str | None = None
 
 
 class ChildEnd(Struct):

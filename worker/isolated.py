@@ -51,6 +51,10 @@ class SocketLink:
         answer: str = await self._call("ask", input_id, members.decode())
         return answer.encode()
 
+    async def enqueue(self, name: str, call: bytes) -> str:
+        job_id: str = await self._call("enqueue", name, call.decode())
+        return job_id
+
     async def gather(self, name: str, calls: bytes) -> bytes:
         ends: str = await self._call("gather", name, calls.decode())
         return ends.encode()

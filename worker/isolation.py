@@ -46,6 +46,7 @@ OPS: Final = frozenset(
         "progress",
         "write",
         "ask",
+        "enqueue",
         "gather",
         "recall",
         "keep",
@@ -200,7 +201,7 @@ class _Conversation:
         if call.op not in OPS:
             raise ValueError(f"no such call: {call.op}")
         args = call.args
-        if call.op in ("progress", "ask", "gather", "keep"):
+        if call.op in ("progress", "ask", "enqueue", "gather", "keep"):
             args = [*args[:-1], args[-1].encode()]
         result = await getattr(self._link, call.op)(*args)
         return result.decode() if isinstance(result, bytes) else result

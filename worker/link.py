@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from hub.errors import StaleToken
+from hub.errors import ParentCancelled, StaleToken
 from hub.transitions import Claim, Transitions
 from worker.children import Children
 from worker.environment import child_env
@@ -26,10 +26,11 @@ T = TypeVar("T")
 class LocalLink:
     """The JobLink of code that runs in this process, and the far end of one that does not.
 
-    `on_stale` is called when the claim turns out to be over; `pause` and `resume` around the time
-    in which nothing runs because a person is asked or other jobs are waited for; these are
-    cancelled when that is broken off, unless `keeps_children`. Once `stopping`, every call raises
-    CancelledError, but those for commands: the warden refuses these by itself when the job ends."""
+    `on_stale` is called when the claim turns out to be over, `on_cancelling` when somebody wants
+    the job's end; `pause` and `resume` around the time in which nothing runs because a person is
+    asked or other jobs are waited for; these are cancelled when that is broken off, unless
+    `keeps_children`. Once `stopping`, every call raises CancelledError, but those for commands: the
+    warden refuses these by itself when the job ends."""
 
     def __init__(
         self,
@@ -42,6 +43,7 @@ class LocalLink:
         *,
         value_bytes: int,
         on_stale: Callable[[], None],
+        on_cancelling: Callable[[], None],
         keeps_children: Callable[[], bool],
         pause: Callable[[], None],
         resume: Callable[[], Awaitable[None]],
@@ -58,6 +60,7 @@ class LocalLink:
         self._transitions = transitions
         self._processes = processes
         self._on_stale = on_stale
+        self._on_cancelling = on_cancelling
         self._children = children
         self._keeps_children = keeps_children
         self._pause = pause
@@ -119,18 +122,33 @@ class LocalLink:
 
     # ------------------------------------------------------------------ children
 
+    async def enqueue(self, name: str, call: bytes) -> str:
+        self._check()
+        [job_id] = await self._queue(name, [msgspec.json.decode(call, type=ChildCall)])
+        return job_id
+
+    async def _queue(self, name: str, calls: list[ChildCall]) -> list[str]:
+        try:
+            ids = await self._children.queue(self._claim, name, calls)
+        except StaleToken:
+            self._on_stale()
+            raise asyncio.CancelledError from None
+        except ParentCancelled:
+            self._on_cancelling()
+            raise asyncio.CancelledError from None
+        self._check()
+        return ids
+
     async def gather(self, name: str, calls: bytes) -> bytes:
         self._check()
         await self._reporter.flush()
-        wanted = msgspec.json.decode(calls, type=list[ChildCall])
-        ids = await self._children.queue(self._claim, name, wanted)
-        self._check()
+        ids = await self._queue(name, msgspec.json.decode(calls, type=list[ChildCall]))
         self._pause()
         try:
             return msgspec.json.encode(await self._children.wait(self.session_id, ids))
         except asyncio.CancelledError:
             if not self._keeps_children():
-                await self._children.cancel(ids)
+                await self._children.cancel(self.job_id, ids)
             raise
         finally:
             await self._resume()
