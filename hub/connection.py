@@ -9,7 +9,6 @@ from typing import Any
 import redis as redis_sync
 from redis.asyncio import (
     BlockingConnectionPool,
-    BlockingConnectionPool,
     Connection,
     Redis,
     SSLConnection,
@@ -62,7 +61,12 @@ class _Cancellable(AbstractConnection):
     ) -> None:
         task = asyncio.current_task()
         before = task.cancelling() if task else 0
-        await super().send_packed_command(command, check_health)
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            # What uvloop says of a connection that was reset, and redis-py takes for a bug.
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError(f"the connection is closed: {error}") from None
         if task and task.cancelling() > before:
             # The reply to what was sent must not be taken for the next command's.
             await self.disconnect(nowait=True)
