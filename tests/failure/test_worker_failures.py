@@ -178,6 +178,30 @@ async def test_a_worker_that_is_cut_off_stops_before_the_job_runs_again(field: F
     assert first.warden.returncode is None
 
 
+async def test_connections_that_are_cut_again_and_again(field: Field) -> None:
+    async with Proxy("127.0.0.1", field.server.port) as proxy:
+        worker = await field.worker(url=f"redis://127.0.0.1:{proxy.port}/0")
+        ids = [await field.queue("talks") for _ in range(150)]
+        looks = 0
+
+        async def ended() -> bool:
+            nonlocal looks
+            looks += 1
+            if looks % 5 == 0:
+                proxy.cut()
+            return all(job.terminal for job in await field.store.jobs_by_id(ids))
+
+        await wait_until(ended, "all jobs end", timeout=60)
+        for job in await field.store.jobs_by_id(ids):
+            assert (job.status, job.lost, job.released, job.attempt) == ("completed", 0, 0, 1)
+            lines = (await field.store.logs(job.id)).lines
+            assert [line.text for line in lines] == [f"line {n}" for n in range(20)]
+            assert job.progress is not None
+            assert job.progress.percent == 100
+        worker.warden.send_signal(signal.SIGTERM)
+        assert await worker.end() == 0
+
+
 @pytest.mark.slow
 async def test_code_that_blocks_the_loop_keeps_its_lease(field: Field) -> None:
     await field.worker()

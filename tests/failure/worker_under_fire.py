@@ -69,6 +69,18 @@ async def counts(ctx: Context, path: str, seconds: float) -> int:
     return lines
 
 
+@task
+async def talks(ctx: Context, path: str) -> int:
+    """Writes to Redis in every way that there is."""
+    for n in range(20):
+        await ctx.log(f"line {n}")
+        await ctx.progress(n, 20)
+        await asyncio.sleep(0.005)
+    await ctx.step("one", lambda: 1)
+    await ctx.progress(100)
+    return 20
+
+
 @task(retry=Retry(attempts=2, base=0.1))
 async def swallows(ctx: Context, path: str) -> str:
     """The first run does not let its cancellation through."""
