@@ -24,6 +24,8 @@ from hub.connection import check_server, connect
 from hub.enqueue import Enqueuer
 from hub.errors import JobcastError
 from hub.fanout import Fanout
+from hub.metrics.board import Board
+from hub.metrics.keeper import keep_posted
 from hub.middleware import BodyLimit, OriginGuard, SecurityHeaders
 from hub.openapi import openapi_routes
 from hub.origins import Origins
@@ -44,18 +46,21 @@ CONNECT_BURST: Final = 4
 ENQUEUE_BURST: Final = 5
 
 
-def create_app(settings: Settings) -> Starlette:
-    """The app. Its lifespan connects to Redis, and refuses one that is not fit.
+def create_app(settings: Settings, board: Board | None = None) -> Starlette:
+    """The app. Its lifespan connects to Redis, and refuses one that is not fit. `board` is for
+    processes that share a port.
 
     Raises SettingsError for settings that cannot be: no secret, keys that are none, and so on."""
     auth, origins = Authenticator(settings), Origins(settings)
+    settings.checked_metrics_token()
+    board = Board() if board is None else board
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         redis = connect(settings.redis_url)
         try:
             await check_server(redis)
-            services = _services(settings, redis, auth, origins)
+            services = _services(settings, redis, auth, origins, board)
             app.state.services = services
             async with _running(services):
                 yield
@@ -91,7 +96,9 @@ def _routes() -> list[BaseRoute]:
     ]
 
 
-def _services(settings: Settings, redis: Redis, auth: Authenticator, origins: Origins) -> Services:
+def _services(
+    settings: Settings, redis: Redis, auth: Authenticator, origins: Origins, board: Board
+) -> Services:
     scripts = Scripts(settings)
     store = Store(redis, scripts)
     fanout = Fanout(redis, store, limit=settings.connections_per_session)
@@ -108,6 +115,7 @@ def _services(settings: Settings, redis: Redis, auth: Authenticator, origins: Or
         streams=Streams(fanout, settings),
         connect_limit=RateLimit(settings.connect_rate, settings.connect_rate * CONNECT_BURST),
         enqueue_limit=RateLimit(settings.enqueue_rate, settings.enqueue_rate * ENQUEUE_BURST),
+        board=board,
     )
 
 
@@ -115,7 +123,14 @@ def _services(settings: Settings, redis: Redis, auth: Authenticator, origins: Or
 async def _running(services: Services) -> AsyncIterator[None]:
     """The hub's own tasks, for as long as the context lasts."""
     redis, scripts = services.redis, services.scripts
-    deliverer = partial(deliver, redis, scripts, services.settings, services.draining)
+    deliverer = partial(
+        deliver,
+        redis,
+        scripts,
+        services.settings,
+        services.draining,
+        services.webhook_results,
+    )
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(keep_running(name, run), name=name)
@@ -124,6 +139,8 @@ async def _running(services: Services) -> AsyncIterator[None]:
                 ("streams", services.streams.run),
                 ("tick", Ticker(redis, scripts).run),
                 ("webhooks", deliverer),
+                ("event-loop lag", services.loop_lag.run),
+                ("metrics", partial(keep_posted, services)),
             )
         ]
         try:

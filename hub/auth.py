@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -69,8 +70,13 @@ class Minted:
     expires_at: int
 
 
+class Expired(Unauthenticated):
+    """A token that was good once."""
+
+
 class Authenticator:
-    """Checks credentials and mints tokens. Raises SettingsError for a bad secret or key list."""
+    """Checks credentials and mints tokens. `failures` counts what was refused: `missing`, `bad`
+    and `expired`. Raises SettingsError for a bad secret or key list."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
         self._secret = settings.checked_secret()
@@ -78,10 +84,19 @@ class Authenticator:
         self._keys = [
             (hashlib.sha256(key.encode()).digest(), name) for name, key in settings.keys().items()
         ]
+        self.failures: Counter[str] = Counter()
 
     def authenticate(self, credential: str | None, *, in_url: bool = False) -> Principal:
         """The principal of an API key or session token. Raises Unauthenticated, saying whether it
         is missing, bad or expired. `in_url` refuses API keys, since URLs end up in logs."""
+        try:
+            return self._principal_of(credential, in_url=in_url)
+        except Unauthenticated as error:
+            expired = isinstance(error, Expired)
+            self.failures["expired" if expired else "bad" if credential else "missing"] += 1
+            raise
+
+    def _principal_of(self, credential: str | None, *, in_url: bool) -> Principal:
         if not credential:
             raise Unauthenticated(
                 "A credential is missing: send Authorization: Bearer and a session token or an"
@@ -131,7 +146,7 @@ class Authenticator:
             raise Unauthenticated("The token's exp is not a number.")
         # Not left to the library, which truncates the clock: sockets end by this very number.
         if exp + LEEWAY <= self._clock():
-            raise Unauthenticated("The token has expired.")
+            raise Expired("The token has expired.")
         sessions, scope = claims.get("sessions", []), claims.get("scope", "")
         if not isinstance(sub, str) or not sub or not isinstance(scope, str):
             raise Unauthenticated("The token's sub and scope must be strings.")

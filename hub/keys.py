@@ -26,6 +26,7 @@ OUTBOX = PREFIX + "outbox"  # stream: events that a webhook wants
 HOOKED = PREFIX + "hooked"  # hash: session id or "*" -> ",type,type," wanted by its webhooks
 WEBHOOKS = PREFIX + "webhooks"  # zset: webhook id by creation (ms)
 WEBHOOK_NEXT = PREFIX + "webhook_next"  # zset: webhooks by when one has something to send (ms)
+METRICS = PREFIX + "metrics"  # hash: how long jobs took (hub/metrics/timings.py)
 TICK = PREFIX + "tick"  # hash: the tick's leader, its last run, its hold
 CONTROL = PREFIX + "control"  # channel: to workers
 

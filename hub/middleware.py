@@ -42,10 +42,12 @@ class OriginGuard:
         headers = Headers(scope=scope)
         host, origin = headers.get("host"), headers.get("origin")
         if not self._origins.host_is_ours(host):
+            self._origins.refused += 1
             await _refuse(
                 scope, receive, send, "This Host is not the hub's: see JOBCAST_PUBLIC_URL."
             )
         elif not self._origins.may(origin, host):
+            self._origins.refused += 1
             await _refuse(scope, receive, send, "This origin may not connect: see JOBCAST_ORIGINS.")
         elif origin is None or scope["type"] == "websocket" or not self._origins.listed(origin):
             await self._app(scope, receive, send)

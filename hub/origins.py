@@ -22,6 +22,8 @@ class Origins:
     def __init__(self, settings: Settings) -> None:
         words = [word.strip() for word in settings.origins.split(",") if word.strip()]
         self._listed = frozenset(_setting("JOBCAST_ORIGINS", word, bare=True) for word in words)
+        #: How many requests were refused.
+        self.refused = 0
         self._public = (
             _setting("JOBCAST_PUBLIC_URL", settings.public_url, bare=False)
             if settings.public_url

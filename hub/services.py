@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ from starlette.requests import HTTPConnection
 
 from hub.auth import Authenticator
 from hub.enqueue import Enqueuer
+from hub.loop_lag import LoopLag
+from hub.metrics.board import Board
 from hub.origins import Origins
 from hub.ratelimit import RateLimit
 from hub.scripts import Scripts
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
 class Services:
     """One hub's services. `draining` is set once the hub goes away: what waits ends then.
 
-    `connect_limit` counts new streams by client address, `enqueue_limit` jobs by credential."""
+    `connect_limit` counts new streams by client address, `enqueue_limit` jobs by credential.
+    `board` adds up the metrics of hub processes that share a port."""
 
     settings: Settings
     redis: Redis
@@ -41,6 +45,9 @@ class Services:
     streams: Streams
     connect_limit: RateLimit
     enqueue_limit: RateLimit
+    board: Board
+    loop_lag: LoopLag = field(default_factory=LoopLag)
+    webhook_results: Counter[str] = field(default_factory=Counter)
     draining: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def drain(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from hub.errors import SettingsError
 
 MIN_SECRET_BYTES = 32
+MIN_KEY_CHARS = 16
 
 
 def _setting(default: Any, help_text: str) -> Any:
@@ -29,6 +30,7 @@ class Settings:
     )
     secret: str = _setting("", "signs session tokens and derives webhook secrets; ≥ 32 bytes")
     api_keys: str = _setting("", "name:key pairs, comma-separated")
+    metrics_token: str = _setting("", "opens /metrics and nothing else; ≥ 16 characters")
     host: str = _setting("127.0.0.1", "address that the hub binds to")
     port: int = _setting(8080, "port that the hub binds to; 0 picks one")
     public_url: str = _setting("", "URL that browsers see, when behind a proxy")
@@ -79,13 +81,22 @@ class Settings:
         pairs: dict[str, str] = {}
         for pair in filter(None, (part.strip() for part in self.api_keys.split(","))):
             name, colon, key = pair.partition(":")
-            if not (colon and name and len(key) >= 16):
+            if not (colon and name and len(key) >= MIN_KEY_CHARS):
                 raise SettingsError(
                     f"JOBCAST_API_KEYS: {name!r} is not a name:key pair whose key has 16 "
                     "characters or more"
                 )
             pairs[name] = key
         return pairs
+
+    def checked_metrics_token(self) -> str:
+        """The credential for `/metrics`, if there is one. Raises SettingsError for a short one."""
+        if self.metrics_token and len(self.metrics_token) < MIN_KEY_CHARS:
+            raise SettingsError(
+                f"JOBCAST_METRICS_TOKEN has {len(self.metrics_token)} characters; it must have "
+                f"{MIN_KEY_CHARS} or more"
+            )
+        return self.metrics_token
 
     def checked_secret(self) -> bytes:
         """The secret's bytes. Raises SettingsError when it is missing or shorter than 32."""

@@ -92,6 +92,7 @@ class EventStream(Stream, Response):
     """One stream, which is also the response that carries it. Without a principal it only says
     why there is none: EventSource gives up for ever on any status but 200."""
 
+    kind = "sse"
     says_goodbye = True
 
     def __init__(

@@ -10,9 +10,9 @@ import asyncio
 import logging
 import random
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -125,6 +125,7 @@ class Stream:
         if self.closing is not None:
             return
         self.closing = code
+        self.streams.ending(self, code)
         self._cut_at = asyncio.get_running_loop().time() + CLOSE_GRACE
         self._drained.set()
         self._detach()
@@ -137,6 +138,8 @@ class Stream:
             self.put({"type": "goodbye", "code": code, "reconnect_after": after})
         self.kick()
 
+    #: What it is called in metrics.
+    kind: ClassVar[str] = "websocket"
     #: Whether a goodbye is all that says why it ends.
     says_goodbye = False
 
@@ -257,12 +260,18 @@ class Stream:
 
 
 class Streams:
-    """All streams of this hub: their heartbeats, their ends, and the drain."""
+    """All streams of this hub: their heartbeats, their ends, and the drain.
+
+    `opened` counts them by kind, `closed` those that the hub closed by kind and code, `rejected`
+    those of them that had not been admitted."""
 
     def __init__(self, fanout: Fanout, settings: Settings) -> None:
         self.fanout = fanout
         self.settings = settings
         self.draining = False
+        self.opened: Counter[str] = Counter()
+        self.closed: Counter[tuple[str, str]] = Counter()
+        self.rejected: Counter[tuple[str, str]] = Counter()
         self._open: set[Stream] = set()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -279,8 +288,25 @@ class Streams:
 
     def add(self, stream: Stream) -> None:
         """A stream begins."""
+        self.opened[stream.kind] += 1
         self._open.add(stream)
         self._empty.clear()
+
+    def ending(self, stream: Stream, code: int) -> None:
+        """A stream is being closed with a code; 0 is the end of what was asked for."""
+        self.closed[stream.kind, str(code)] += 1
+        if stream.principal is None:
+            self.rejected[stream.kind, str(code)] += 1
+
+    def census(self) -> tuple[Counter[str], Counter[tuple[str, str]]]:
+        """How many streams there are by kind, and how many subscriptions by kind and state."""
+        streams: Counter[str] = Counter()
+        subscribers: Counter[tuple[str, str]] = Counter()
+        for stream in self._open:
+            streams[stream.kind] += 1
+            for subscriber in stream.subscribers.values():
+                subscribers[stream.kind, subscriber.state] += 1
+        return streams, subscribers
 
     def discard(self, stream: Stream) -> None:
         """A stream has ended."""

@@ -7,6 +7,7 @@ from hub.api import (
     health,
     jobs,
     logs,
+    metrics,
     queues,
     sessions,
     streams,
@@ -29,4 +30,5 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *queues.OPERATIONS,
     *tools.OPERATIONS,
     *health.OPERATIONS,
+    *metrics.OPERATIONS,
 )

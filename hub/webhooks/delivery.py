@@ -54,6 +54,7 @@ class Deliverer:
         at_once: int = AT_ONCE,
         lease: float = LEASE,
         look_again: float = LOOK_AGAIN,
+        counts: Counter[str] | None = None,
     ) -> None:
         self._deliveries = deliveries
         self._sender = sender
@@ -66,7 +67,7 @@ class Deliverer:
         self._recording = asyncio.Semaphore(RECORDING)
         self._record_down = _Down("record deliveries")
         self._stopping = False
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter() if counts is None else counts
 
     @property
     def in_flight(self) -> int:
@@ -174,10 +175,15 @@ class Deliverer:
 
 
 async def deliver(
-    redis: Redis, scripts: Scripts, settings: Settings, draining: asyncio.Event
+    redis: Redis,
+    scripts: Scripts,
+    settings: Settings,
+    draining: asyncio.Event,
+    counts: Counter[str] | None = None,
 ) -> None:
     """Runs a hub's deliverer until `draining` is set and its last tries are over, or until it
-    is cancelled. Raises SettingsError for a bad secret or `webhook_allow_nets`."""
+    is cancelled; results are added to `counts`. Raises SettingsError for a bad secret or
+    `webhook_allow_nets`."""
     hub_secret = settings.checked_secret()
     sender = Sender(
         allow_http=settings.webhook_allow_http,
@@ -185,7 +191,7 @@ async def deliver(
         connections=AT_ONCE,
         user_agent=f"Jobcast/{version('jobcast')} (webhook)",
     )
-    deliverer = Deliverer(Deliveries(redis, scripts), sender, hub_secret)
+    deliverer = Deliverer(Deliveries(redis, scripts), sender, hub_secret, counts=counts)
 
     async def stop_when_draining() -> None:
         await draining.wait()
