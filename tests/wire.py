@@ -100,3 +100,14 @@ class Hands:
     async def log(self, job_id: str, first: int, *lines: str) -> None:
         made = [json.dumps({"stream": "stdout", "text": line}).encode() for line in lines]
         await self.do.log(job_id, self.tokens[job_id], first, made)
+
+
+async def stuck(hub: Hub, hands: Hands) -> int:
+    """Publishes until a client of s1, which does not read, lags. Returns how many jobs it took."""
+    pad = json.dumps({"pad": "x" * 15_000}).encode()
+    count = 0
+    while hub.services.fanout.counts["lagged"] == 0:
+        await hands.queue(params=pad)
+        count += 1
+        assert count < 900, "never lagged"
+    return count

@@ -14,7 +14,7 @@ import pytest
 from hub.settings import Settings
 from tests.conftest import API_KEY, wait_until
 from tests.running_hub import Hub, running
-from tests.wire import Hands
+from tests.wire import Hands, stuck
 
 
 @pytest.fixture
@@ -214,6 +214,24 @@ async def test_a_client_that_vanishes_leaves_nothing(hub: Hub) -> None:
         return not len(hub.services.streams) and not hub.services.fanout.subscribers
 
     await wait_until(gone, "the end of the stream")
+
+
+async def test_a_slow_reader_lags_and_has_every_lifecycle_event_in_the_end(
+    settings: Settings,
+) -> None:
+    narrow = dataclasses.replace(settings, unsent_bytes=4_096)
+    async with running(narrow, API_KEY) as hub, source(hub, "/sessions/s1/events") as events:
+        await events.until("hello")
+        hands = Hands(hub.services)
+        jobs = await stuck(hub, hands)
+        for _ in range(50):
+            await hands.queue()
+        numbers: list[int] = []
+        while len(numbers) < jobs + 50:
+            _, event_id = await events.until("job.pending")
+            numbers.append(int(event_id.split("-")[0]))
+    assert numbers == list(range(1, jobs + 51))
+    assert [one["type"] for one in events.all].count("hello") == 1
 
 
 # ------------------------------------------------------------------ one job

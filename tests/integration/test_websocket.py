@@ -18,7 +18,7 @@ from hub import keys
 from hub.settings import Settings
 from tests.conftest import API_KEY, SECRET, wait_until
 from tests.running_hub import Hub, running
-from tests.wire import Hands, Wire, wire
+from tests.wire import Hands, Wire, stuck, wire
 
 
 @pytest.fixture
@@ -477,17 +477,6 @@ def no_streams(hub: Hub) -> Callable[[], Awaitable[bool]]:
         return len(hub.services.streams) == 0
 
     return none
-
-
-async def stuck(hub: Hub, hands: Hands) -> int:
-    """Publishes until the client, which does not read, lags. Returns how many jobs it took."""
-    pad = json.dumps({"pad": "x" * 15_000}).encode()
-    count = 0
-    while hub.services.fanout.counts["lagged"] == 0:
-        await hands.queue(params=pad)
-        count += 1
-        assert count < 900, "never lagged"
-    return count
 
 
 async def test_a_slow_client_lags_and_has_every_lifecycle_event_in_the_end(narrow: Hub) -> None:
