@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -16,6 +17,8 @@ from hub.events import ZERO, Publication, parse_header
 from hub.jobs import LIST_PART_BYTES, Job, NewJob, job_from_hash, new_job_id
 from hub.scripts import Arg, Scripts, text
 from hub.states import LIVE
+
+log = logging.getLogger("jobcast")
 
 SNAPSHOT_JOBS = 100
 SNAPSHOT_MESSAGES = 200
@@ -143,9 +146,9 @@ class Store:
                 [("/durable", "needs a server of version 7.2 or later with appendonly yes")]
             )
         script = self._scripts["enqueue"]
-        await self.redis.script_load(script.source)
         pipe = self.redis.pipeline(transaction=False)
-        pipe.evalsha(script.sha, *script.args(args))
+        # By its source: between loading it and calling it the server may forget a script.
+        pipe.eval(script.source, *script.args(args))
         pipe.execute_command("WAITAOF", 1, 0, int(DURABLE_WAIT * 1000))
         reply, (local, _) = await pipe.execute()
         if reply[0] == b"new" and local < 1:
@@ -211,13 +214,21 @@ class Store:
         return [None if value is None else text(value) for value in found]
 
     async def jobs_by_id(self, ids: Sequence[str]) -> list[Job]:
-        """These jobs, whole, in this order; those that are gone are left out."""
+        """These jobs, whole, in this order; those that are gone are left out, and so is what is no
+        job any more: one damaged hash must not hide its whole session."""
         if not ids:
             return []
         pipe = self.redis.pipeline(transaction=False)
         for job_id in ids:
             pipe.hgetall(keys.job(job_id))
-        return [job_from_hash(fields) for fields in await pipe.execute() if fields]
+        jobs = []
+        for job_id, fields in zip(ids, await pipe.execute(), strict=True):
+            try:
+                if fields:
+                    jobs.append(job_from_hash(fields))
+            except (KeyError, ValueError) as error:
+                log.warning("job %s is damaged: %r", job_id, error)
+        return jobs
 
     async def jobs(
         self,

@@ -63,11 +63,23 @@ local SHOWN = {'id', 'session_id', 'task', 'title', 'status', 'params', 'queue',
   'lost', 'released', 'progress', 'log_lines', 'input', 'result', 'error', 'worker', 'key', 'metadata', 'retry_of',
   'retried_by', 'parent_id', 'created_at', 'run_at', 'started_at', 'finished_at', 'updated_at', 'timeout'}
 
+local NUMBERS = {'rev', 'claims', 'priority', 'attempt', 'max_attempts', 'lost', 'released', 'log_lines'}
+
+-- An empty table when there is none. What a hand or a disk has left without these is as good as gone: a script
+-- that stumbles over it would lose what else it holds, and do so again on every call.
 local function load_job(id)
   local flat = redis.call('HGETALL', P .. 'job:' .. id)
   local job = {}
   for i = 1, #flat, 2 do
     job[flat[i]] = flat[i + 1]
+  end
+  for _, name in ipairs(NUMBERS) do
+    if not tonumber(job[name]) then
+      return {}
+    end
+  end
+  if job.id ~= id or not (job.session_id and job.task and job.status and job.params and (job.queue or job.foreign)) then
+    return {}
   end
   return job
 end

@@ -1,5 +1,5 @@
 """Calls that are repeated because their reply was lost, soon or after a long outage; and what a
-forgotten session no longer holds."""
+forgotten session no longer holds; and what is damaged."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from hub import keys
 from hub.connection import connect
+from hub.errors import NotFound
 from hub.jobs import NewJob
 from hub.scripts import Scripts
 from hub.store import Store
@@ -111,3 +112,45 @@ async def test_a_confirm_that_comes_after_expires_in_is_too_late(driver: Driver)
     job = await driver.job(job_id)
     assert job.error is not None
     assert (job.status, job.error.code) == ("failed", "expired")
+
+
+@pytest.mark.parametrize("place", ["ready", "delayed", "running", "parked", "expiring", "waiting"])
+async def test_a_damaged_job_stops_no_other(driver: Driver, place: str) -> None:
+    """Whatever a hand or a disk has left of it, claims and ticks go on, and so do lists."""
+    how = {
+        "delayed": {"delay": 60.0},
+        "expiring": {"expires_in": 60.0},
+        "waiting": {"confirm": "?"},
+    }
+    broken = await driver.queue(**how.get(place, {}))
+    if place == "running":
+        await driver.claim()
+    if place == "parked":
+        await driver.claim(tasks="another")
+    well = await driver.queue("s2")
+    await driver.redis.hdel(keys.job(broken), "rev", "priority", "updated_at")
+    for zset in (keys.DELAYED, keys.RUNNING, keys.EXPIRING, keys.parked("task:work")):
+        if await driver.redis.zscore(zset, broken) is not None:
+            await driver.redis.zadd(zset, {broken: 1})
+
+    await driver.ticker.once()
+    await driver.do.announce({"work": {"name": "work"}})
+    assert [claim.job_id for claim in await driver.claim(limit=5)] == [well]
+    await driver.do.finish(well, driver.tokens[well], "completed", b"1")
+    with pytest.raises(NotFound):
+        await driver.do.cancel(broken)
+    assert [job.id for job in (await driver.store.jobs()).jobs] == [well]
+    assert (await driver.store.snapshot("s1")).jobs == []
+
+    await driver.store.forget("s1")
+    await driver.redis.delete(keys.job(broken))
+    await driver.redis.zrem(keys.WAITING, broken)
+
+
+async def test_params_of_megabytes_or_no_json_at_all_pass_through(driver: Driver) -> None:
+    for params in (b'{"a":"' + b"x" * 5_000_000 + b'"}', b'{"a":', b"\xff\x00"):
+        job_id = await driver.queue()
+        await driver.redis.hset(keys.job(job_id), "params", params)
+        [claim] = await driver.claim()
+        assert claim.params == params
+        await driver.do.finish(job_id, claim.token, "failed", b'{"code":"error","message":"x"}')
