@@ -22,7 +22,8 @@ Fate = Literal["completed", "failed", "cancelled"]
 
 class Claim(NamedTuple):
     """A job in a worker's hands. `timeout` is in seconds; `log_lines` is the number of the last
-    line that is kept; `memo` says that answers or step results of an earlier run are there."""
+    line that is kept; `memo` says that answers or step results of an earlier run are there;
+    `waited` is for how many seconds it had been due."""
 
     job_id: str
     token: str
@@ -36,6 +37,7 @@ class Claim(NamedTuple):
     lost: int
     memo: bool
     queue: str
+    waited: float = 0.0
 
 
 class Asked(NamedTuple):
@@ -90,6 +92,7 @@ class Transitions:
                 lost=int(r[9]),
                 memo=r[10] == b"1",
                 queue=text(r[11]),
+                waited=int(r[12]) / 1000,
             )
             for r in reply
         ]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from typing import Final
 
+from hub.metrics.timings import Timings
 from hub.transitions import Claim
 from worker.epilogue import LastWord
 from worker.execution import Execution, Why, Workshop
@@ -20,9 +22,11 @@ RELEASE_SECONDS: Final = 5.0
 
 
 class Crew:
-    """All executions of a worker. `on_hopeless` is called when code does not stop."""
+    """All executions of a worker, which are counted in `timings`. `on_hopeless` is called when
+    code does not stop."""
 
-    def __init__(self, on_hopeless: Callable[[], None]) -> None:
+    def __init__(self, on_hopeless: Callable[[], None], timings: Timings) -> None:
+        self._timings = timings
         self._on_hopeless = on_hopeless
         self._executions: set[Execution] = set()
         self._hopeless: set[Execution] = set()
@@ -42,17 +46,21 @@ class Crew:
         def begin(claim: Claim, valid_until: float) -> None:
             execution = Execution(shop, claim, registry[claim.task], valid_until)
             self._executions.add(execution)
+            self._timings.claimed(claim.task, claim.waited)
             group.create_task(self._execute(execution))
 
         return begin
 
     async def _execute(self, execution: Execution) -> None:
+        began = time.monotonic()
         try:
             await execution.run()
         except Exception:
             # Nothing is renewed any more, so the job comes to another worker.
             log.exception("job %s: the worker itself failed", execution.claim.job_id)
         finally:
+            took = time.monotonic() - began
+            self._timings.ended(execution.claim.task, execution.status, took)
             self._executions.discard(execution)
             self._hopeless.discard(execution)
             self._changed.set()

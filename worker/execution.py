@@ -71,10 +71,12 @@ class Workshop:
 
 
 class Execution:
-    """Runs one claim. `run` is to be called once; `stop` may be called at any time."""
+    """Runs one claim. `run` is to be called once; `stop` may be called at any time. `status` is
+    what the job has become by it in the end, `lost` where that is up to others."""
 
     def __init__(self, shop: Workshop, claim: Claim, task: Task, valid_until: float) -> None:
         self.claim = claim
+        self.status = "lost"
         self._shop = shop
         self._task = task
         self._why: Why | None = None
@@ -309,6 +311,7 @@ class Execution:
         except RedisError:
             log.exception("job %s is left to the next worker", self.claim.job_id)
             return
+        self.status = status
         log.debug("job %s (%s) is %s", self.claim.job_id, self.claim.task, status)
 
     async def _write(self, outcome: Outcome) -> str:

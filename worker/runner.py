@@ -35,6 +35,7 @@ from worker.epilogue import LastWord, speak
 from worker.execution import STOP_GRACE, Workshop
 from worker.isolation import check_isolated
 from worker.leases import Leases, Registration
+from worker.meter import Meter
 from worker.persist import persist
 from worker.processes import Processes
 from worker.slots import Slots
@@ -85,7 +86,6 @@ class Runner:
         self._options = options
         self._speak = speak
         self._agent = agent
-        self._crew = Crew(self._end_for_a_fresh_one)
         self._stop = asyncio.Event()
         self._news = asyncio.Event()
         self._status = 0
@@ -94,6 +94,8 @@ class Runner:
         self._scripts = Scripts(settings)
         self._transitions = Transitions(self._redis, self._scripts)
         self._store = Store(self._redis, self._scripts)
+        self._meter = Meter(self._redis)
+        self._crew = Crew(self._end_for_a_fresh_one, self._meter.timings)
         queues = options.queues
         if queues is None:
             queues = sorted({"default", *(task.queue for task in registry.values())})
@@ -162,6 +164,7 @@ class Runner:
                         keep_running("the tick", Ticker(self._redis, self._scripts).run)
                     ),
                     group.create_task(keep_running("announcing", self._keep_announced)),
+                    group.create_task(keep_running("metrics", self._meter.run)),
                 ]
                 shops, claimers = [], []
                 for registry, served, count in teams:
@@ -285,6 +288,7 @@ class Runner:
         try:
             async with asyncio.timeout(RELEASE_SECONDS):
                 await self._transitions.goodbye(self.worker_id)
+                await self._meter.write()
                 # A wake-up that came to this worker at the last moment is for another one.
                 for queue in queues:
                     await self._redis.zadd(keys.wake(queue), {"1": 0})

@@ -2,17 +2,18 @@
 -- ARGV 1 seed · 2 worker id · 3 request id · 4 lease ms · 5 most jobs
 --      6 tasks that the worker has, ",a,b," · 7… queues, first one first
 -- Returns a list of {id, token, session_id, task, params, attempt, max_attempts, timeout or "",
---                    log_lines, lost, memo ("1" when something is kept for a rerun, or ""), queue}
+--                    log_lines, lost, memo ("1" when something is kept for a rerun, or ""), queue,
+--                    ms for which it had been due}
 
 local worker, request, lease = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local most, tasks = tonumber(ARGV[5]), ARGV[6]
 local out = {}
 
-local function hand_out(job)
+local function hand_out(job, waited)
   local memo = redis.call('EXISTS', P .. 'memo:' .. job.id) == 1 and '1' or ''
   redis.call('ZADD', P .. 'running', int(now() + lease), job.id)
   out[#out + 1] = {job.id, job.token, job.session_id, job.task, job.params, job.attempt, job.max_attempts,
-    job.timeout or '', job.log_lines, job.lost, memo, job.queue}
+    job.timeout or '', job.log_lines, job.lost, memo, job.queue, waited}
 end
 
 -- A repeat of a claim whose reply was lost gets the same jobs, as far as they are still its own. It may come
@@ -20,10 +21,10 @@ end
 local last = P .. 'reply:' .. worker .. ':' .. (ARGV[7] or '')
 local of, cached = string.match(redis.call('GET', last) or '', '^(%S+)\n(.*)$')
 if of == request then
-  for id, token in string.gmatch(cached, '(%S+) (%S+)') do
+  for id, token, waited in string.gmatch(cached, '(%S+) (%S+) (%S+)') do
     local job = load_job(id)
     if is_leased(job) and job.token == token then
-      hand_out(job)
+      hand_out(job, waited)
     end
   end
   return out
@@ -70,9 +71,11 @@ for q = 7, #ARGV do
         if job.run_at then
           changes.run_at = false
         end
+        local due = math.max(tonumber(job.updated_at), tonumber(job.run_at or '0'))
         move(job, 'running', changes)
-        hand_out(job)
-        remembered[#remembered + 1] = job.id .. ' ' .. job.token
+        local waited = int(math.max(0, now() - due))
+        hand_out(job, waited)
+        remembered[#remembered + 1] = job.id .. ' ' .. job.token .. ' ' .. waited
       end
     end
   end
