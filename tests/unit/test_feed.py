@@ -313,6 +313,46 @@ def test_a_base_gap_shows_although_nothing_was_seen_before() -> None:
     assert [one.cursor for one in batch.publications] == [b"1-7", b"2-7"]
 
 
+def test_what_was_skipped_before_a_hello_is_not_told_after_it() -> None:
+    feed = Feed("s")
+    subscriber = Subscriber("s", Outlet())
+    feed.attach(subscriber)
+    # The job has ended in what the top and the hello are read from.
+    feed.publish(log(b"j", 1, 1))
+    feed.publish(progress(b"j", 2))
+    feed.settle_at(feed.reading(), b"4-7")
+    feed.take()
+    feed.start(subscriber)
+    feed.publish(log(b"j", 2, 2))
+    feed.publish(log(b"k", 5, 6))
+    feed.publish(event(5, end=True))
+    feed.take()
+    feed.started(subscriber, b"5-7")
+    part = feed.catch_up(subscriber, NOW)
+    assert isinstance(part, Batch)
+    assert [(one.kind, one.key) for one in part.publications] == [("G", b"k")]
+
+
+def test_another_past_greets_everybody_anew_where_they_are() -> None:
+    feed, outlet = settled(), Outlet()
+    live, starting = joined(feed, outlet), Subscriber("s", outlet, after=b"1-7")
+    feed.attach(starting)
+    feed.publish(event(1))
+    feed.publish(log(b"k", 1, 1))
+    batch = feed.take()
+    assert batch is not None
+    outlet.left = 0
+    feed.lag(live, batch)
+    feed.publish(event(2))
+    feed.take()
+    feed.doubt()
+    feed.settle(feed.reading(), History(False, [], b"1-7"))
+    assert (feed.settled, feed.top) == (True, b"1-7")
+    assert feed.catch_up(live, NOW) is feed.catch_up(starting, NOW) is Step.HELLO
+    assert (live.after, live.gaps) == (ZERO, {})
+    assert starting.after == b"1-7"
+
+
 def test_what_was_read_under_an_earlier_doubt_says_nothing() -> None:
     feed = settled()
     feed.doubt()
