@@ -6,18 +6,20 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from hub import keys
-from hub.errors import BadInput, Conflict
+from hub.errors import BadInput, Conflict, JobcastError
 from hub.jobs import AGENT_QUEUE, Job, NewJob
+from hub.queueing import Enqueued
 from hub.requests import MAX_AHEAD, JobRequest
 from hub.schema import BadSchema, check
 from hub.settings import Settings
-from hub.store import Enqueued, Store
+from hub.store import Store
 from hub.webhooks.guard import Refused as UrlRefused
 from hub.webhooks.guard import check_url, parse_networks
 
@@ -65,6 +67,51 @@ class Enqueuer:
         sessions, never meet. `may_call_back` allows `webhook_url`. Raises BadInput with a pointer
         for each field, Conflict when an idempotency key was used for something else, and what
         `Store.enqueue` raises."""
+        announced = await self._announcements([request.task])
+        new = await self._prepare(request, announced, credential, may_call_back)
+        new.origin, new.parent_id, new.parent_token = origin, parent_id, parent_token
+        if idempotency_key is not None:
+            new.idempotency_key = _digest(request.session_id, idempotency_key)
+        done = await self._store.enqueue(new, job_id)
+        return _checked(new, done)
+
+    async def enqueue_many(
+        self,
+        requests: Sequence[JobRequest | JobcastError],
+        *,
+        credential: str,
+        idempotency_key: str | None = None,
+        may_call_back: bool = False,
+    ) -> list[Enqueued | JobcastError]:
+        """Queues many jobs in one round trip. In place of one that cannot be queued stands the
+        error that `enqueue` raises, or the one that stood in its place before. With an
+        `idempotency_key` the same list again finds the same jobs, each by its place."""
+        tasks = {each.task for each in requests if isinstance(each, JobRequest)}
+        announced = await self._announcements(sorted(tasks))
+        out: list[NewJob | JobcastError] = []
+        for place, request in enumerate(requests):
+            if isinstance(request, JobcastError):
+                out.append(request)
+                continue
+            try:
+                new = await self._prepare(request, announced, credential, may_call_back)
+            except BadInput as error:
+                out.append(error)
+                continue
+            if idempotency_key is not None:
+                new.idempotency_key = _digest(request.session_id, f"{idempotency_key}\n{place}")
+            out.append(new)
+        news = [each for each in out if isinstance(each, NewJob)]
+        queued = iter(zip(news, await self._store.enqueue_many(news), strict=True))
+        return [each if isinstance(each, JobcastError) else _outcome(*next(queued)) for each in out]
+
+    async def _prepare(
+        self,
+        request: JobRequest,
+        known: Mapping[str, Announcement],
+        credential: str,
+        may_call_back: bool,
+    ) -> NewJob:
         errors: list[tuple[str, str]] = []
         new = NewJob(
             session_id=request.session_id,
@@ -84,28 +131,20 @@ class Enqueuer:
             webhook_url=request.webhook_url,
             credential=credential,
             durable=request.durable,
-            origin=origin,
-            parent_id=parent_id,
-            parent_token=parent_token,
         )
-        if idempotency_key is not None:
-            new.idempotency_key = _digest(request.session_id, idempotency_key)
         if request.run_at is not None:
             new.run_at = _due(request, errors)
         self._check_webhook(request.webhook_url, may_call_back, errors)
         if request.queue is None:
             _check_foreign(request, errors)
             new.queue = None
+        elif (announced := known.get(request.task)) is not None:
+            self._apply(request, announced, new, errors)
         else:
-            announced = await self._announcement(request.task, errors)
-            if announced is not None:
-                self._apply(request, announced, new, errors)
+            errors.append(("/task", await self._unknown(request.task)))
         if errors:
             raise BadInput(errors)
-        done = await self._store.enqueue(new, job_id)
-        if not done.created and idempotency_key is not None:
-            _check_same(new, done.job)
-        return done
+        return new
 
     async def retry(self, job: Job, *, credential: str) -> Enqueued:
         """A new job that does what a terminal one did. Its params are checked anew, and a task
@@ -133,9 +172,11 @@ class Enqueuer:
             parent_id=job.parent_id,
         )
         if job.queue is not None:
-            announced = await self._announcement(job.task, errors)
+            announced = (await self._announcements([job.task])).get(job.task)
             if announced is not None:
                 self._fit(announced, new, errors)
+            else:
+                errors.append(("/task", await self._unknown(job.task)))
         if errors:
             raise BadInput(errors)
         return await self._store.enqueue(new)
@@ -148,22 +189,19 @@ class Enqueuer:
             if (announced := msgspec.convert(_raw_params(value), Announcement)).queue != AGENT_QUEUE
         }
 
-    async def _announcement(self, task: str, errors: list[tuple[str, str]]) -> Announcement | None:
-        raw = await self._store.redis.hget(keys.TASKS, task)
-        if raw is not None:
-            announced = msgspec.json.decode(raw, type=Announcement)
-            if announced.queue != AGENT_QUEUE:
-                return announced
+    async def _announcements(self, tasks: Sequence[str]) -> dict[str, Announcement]:
+        """Those of these tasks that may be queued."""
+        if not tasks:
+            return {}
+        found = await self._store.redis.hmget(keys.TASKS, tasks)
+        announced = [msgspec.json.decode(raw, type=Announcement) for raw in found if raw]
+        return {each.name: each for each in announced if each.queue != AGENT_QUEUE}
+
+    async def _unknown(self, task: str) -> str:
         known = ", ".join(await self.announced())
-        errors.append(
-            (
-                "/task",
-                f"no worker has announced {task!r}; announced are: {known}"
-                if known
-                else f"no worker has announced {task!r}, nor any other task: start a worker",
-            )
-        )
-        return None
+        if known:
+            return f"no worker has announced {task!r}; announced are: {known}"
+        return f"no worker has announced {task!r}, nor any other task: start a worker"
 
     def _apply(
         self,
@@ -273,9 +311,22 @@ def _check_foreign(request: JobRequest, errors: list[tuple[str, str]]) -> None:
     ]
 
 
-def _check_same(new: NewJob, found: Job) -> None:
+def _checked(new: NewJob, done: Enqueued) -> Enqueued:
     """An idempotency key stands for one request; a live `key` may be found with other params."""
+    if done.created or new.idempotency_key is None:
+        return done
+    found = done.job
     if new.key is not None and found.key == new.key and not found.terminal:
-        return
+        return done
     if found.task != new.task or bytes(found.params or b"") != new.params:
         raise Conflict("The Idempotency-Key was used for another request.")
+    return done
+
+
+def _outcome(new: NewJob, done: Enqueued | JobcastError) -> Enqueued | JobcastError:
+    if isinstance(done, JobcastError):
+        return done
+    try:
+        return _checked(new, done)
+    except Conflict as error:
+        return error

@@ -37,24 +37,25 @@ class RateLimit:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def take(self, caller: str) -> float:
-        """Takes one. Returns 0, or the seconds after which there is one (and takes none)."""
+    def take(self, caller: str, count: int = 1) -> float:
+        """Takes `count`. Returns 0, or the seconds after which there are as many (and takes none).
+        More than the burst are never there."""
         if self._rate <= 0:
             return 0.0
         now = self._clock()
         level, at = self._buckets.pop(caller, (self._burst, now))
         level = min(self._burst, level + (now - at) * self._rate)
         wait = 0.0
-        if level >= 1:
-            level -= 1
+        if level >= count:
+            level -= count
         else:
-            wait = (1 - level) / self._rate
+            wait = (count - level) / self._rate
         self._buckets[caller] = (level, now)
         if len(self._buckets) > self._most:
             self._buckets.popitem(last=False)
         return wait
 
-    def require(self, caller: str, what: str) -> None:
-        """Takes one, or raises TooMany with the seconds after which to come back."""
-        if (wait := self.take(caller)) > 0:
+    def require(self, caller: str, what: str, count: int = 1) -> None:
+        """Takes `count`, or raises TooMany with the seconds after which to come back."""
+        if (wait := self.take(caller, count)) > 0:
             raise TooMany(f"Too many {what}: at most {self._rate:g} a second.", wait)

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from hub.enqueue import Announcement
 from hub.jobs import Job
+from hub.problems import Problem
 from hub.store import Message
 
 
@@ -17,6 +18,23 @@ class Queued(Struct, kw_only=True, omit_defaults=True):
     status: str
     job: Job
     token: str | None = None
+
+
+class QueuedItem(Struct, kw_only=True, omit_defaults=True):
+    """What became of one job of a list: `status` is what it alone would have been answered with,
+    202, 200, or that of its `problem`."""
+
+    status: int
+    job_id: str | None = None
+    job: Job | None = None
+    token: str | None = None
+    problem: Problem | None = None
+
+
+class QueuedList(Struct):
+    """What became of a list of jobs, in its order."""
+
+    jobs: list[QueuedItem]
 
 
 class Answered(Struct):

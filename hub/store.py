@@ -12,10 +12,11 @@ from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
 from hub import keys
-from hub.errors import BadInput, Busy, Conflict, NotFound, ParentCancelled, StaleToken
+from hub.errors import BadInput, Busy, JobcastError
 from hub.events import ZERO, Publication, parse_header
 from hub.jobs import LIST_PART_BYTES, Job, NewJob, job_from_hash, new_job_id
-from hub.scripts import Arg, Scripts, text
+from hub.queueing import FULL, Enqueued, enqueue_args, queue_all, read_reply
+from hub.scripts import Scripts, text
 from hub.states import LIVE
 
 log = logging.getLogger("jobcast")
@@ -26,17 +27,6 @@ SNAPSHOT_BYTES = 512 * 1024
 #: How many jobs one page of a filtered list looks at, at most.
 SCAN_JOBS = 1_000
 SCAN_BATCH = 200
-STALL_DEADLINE = 3_600.0
-DURABLE_WAIT = 5.0
-
-
-class Enqueued(NamedTuple):
-    """A queued job; `created` is False when it was there already. `token` is set for a new job
-    of somebody else's queue."""
-
-    job: Job
-    created: bool
-    token: str | None = None
 
 
 class Message(Struct, kw_only=True):
@@ -108,52 +98,22 @@ class Store:
         Raises Busy when the outbox or the memory of Redis is full, NotFound or Conflict when
         `retry_of` is unknown or has not ended, BadInput when `durable` cannot be kept, and, for
         a child that its parent's code queues, StaleToken or ParentCancelled."""
+        if new.durable:
+            [done] = await queue_all(self.redis, self._scripts, [new], [job_id])
+            if isinstance(done, JobcastError):
+                raise done
+            return done
         own_id = new_job_id(new.session_id)
         args = enqueue_args(new, job_id or own_id)
         try:
-            if new.durable:
-                reply = await self._enqueue_durable(args)
-            else:
-                reply = await self._scripts.run(self.redis, "enqueue", *args)
+            return read_reply(await self._scripts.run(self.redis, "enqueue", *args), new, own_id)
         except OutOfMemoryError:
-            raise Busy("Redis has reached its maxmemory: nothing more can be queued.") from None
-        word = reply[0]
-        if word == b"busy":
-            raise Busy(f"{int(reply[1])} events wait for webhooks: nothing more can be queued.")
-        if word == b"gone":
-            raise NotFound(f"There is no job {new.retry_of}.")
-        if word == b"stale":
-            raise StaleToken(f"The claim of the parent {new.parent_id} is over.")
-        if word == b"cancelling":
-            raise ParentCancelled(f"The parent {new.parent_id} is being cancelled.")
-        if word == b"live":
-            raise Conflict(
-                f"The job is {text(reply[1])}; only a job that has ended can be retried."
-            )
-        fields: dict[bytes, bytes] = dict(zip(reply[1][::2], reply[1][1::2], strict=True))
-        # An id that was drawn for this call is found only when the call is repeated after its reply
-        # was lost: the first one queued the job.
-        created = word == b"new" or fields[b"id"] == own_id.encode()
-        token = fields.get(b"token") if created and b"foreign" in fields else None
-        return Enqueued(job_from_hash(fields), created, None if token is None else text(token))
+            raise Busy(FULL) from None
 
-    async def _enqueue_durable(self, args: Sequence[Arg]) -> Any:
-        server = await self.redis.info("server")
-        persistence = await self.redis.info("persistence")
-        version = tuple(int(part) for part in str(server["redis_version"]).split(".")[:2])
-        if version < (7, 2) or not persistence.get("aof_enabled"):
-            raise BadInput(
-                [("/durable", "needs a server of version 7.2 or later with appendonly yes")]
-            )
-        script = self._scripts["enqueue"]
-        pipe = self.redis.pipeline(transaction=False)
-        # By its source: between loading it and calling it the server may forget a script.
-        pipe.eval(script.source, *script.args(args))
-        pipe.execute_command("WAITAOF", 1, 0, int(DURABLE_WAIT * 1000))
-        reply, (local, _) = await pipe.execute()
-        if reply[0] == b"new" and local < 1:
-            raise Busy("The job is queued, but the disk did not confirm it in time.")
-        return reply
+    async def enqueue_many(self, news: Sequence[NewJob]) -> list[Enqueued | JobcastError]:
+        """Queues many jobs in one round trip, each as `enqueue` does; in place of one that cannot
+        be queued stands the error that `enqueue` would raise."""
+        return await queue_all(self.redis, self._scripts, news)
 
     async def say(
         self,
@@ -391,51 +351,3 @@ def _message(entry_id: bytes, fields: dict[bytes, bytes]) -> Message:
     message = msgspec.json.decode(fields[b"m"], type=Message)
     message.cursor = text(entry_id)
     return message
-
-
-def enqueue_args(new: NewJob, job_id: str) -> list[Arg]:
-    """The arguments of the script `enqueue`."""
-    confirm, input_id = b"", ""
-    if new.confirm is not None:
-        input_id = "confirm"
-        confirm = msgspec.json.encode(
-            {
-                "id": input_id,
-                "kind": "confirm",
-                "prompt": new.confirm,
-                "options": ["yes", "no"],
-                "schema": None,
-            }
-        )[1:-1]
-    args: list[Arg] = [
-        job_id,
-        f"{new.credential or '-'}:{new.idempotency_key}" if new.idempotency_key else "",
-        "" if new.run_at is None else new.run_at,
-        "" if new.delay is None else int(new.delay * 1000),
-        "" if new.expires_in is None else int(new.expires_in * 1000),
-        confirm,
-        input_id,
-        int(STALL_DEADLINE * 1000) if new.queue is None else "",
-        new.parent_token or "",
-    ]
-    fields: dict[str, str | bytes | None] = {
-        "session_id": new.session_id,
-        "task": new.task,
-        "title": None if new.title is None else msgspec.json.encode(new.title),
-        "params": new.params,
-        "queue": new.queue,
-        "priority": str(new.priority),
-        "max_attempts": str(new.max_attempts),
-        "key": new.key,
-        "timeout": None if new.timeout is None else f"{new.timeout:g}",
-        "webhook_url": None if new.webhook_url is None else msgspec.json.encode(new.webhook_url),
-        "credential": new.credential,
-        "metadata": new.metadata,
-        "retry_of": new.retry_of,
-        "parent_id": new.parent_id,
-        "origin": new.origin,
-    }
-    for name, value in fields.items():
-        if value is not None:
-            args += [name, value]
-    return args

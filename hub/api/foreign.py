@@ -15,6 +15,7 @@ from hub.api.operation import Operation, answer, caller, read_body
 from hub.errors import BadInput, Conflict, StaleToken
 from hub.fields import JobId
 from hub.jobs import Progress
+from hub.queueing import STALL_DEADLINE
 from hub.requests import (
     ForeignCancelled,
     ForeignCompleted,
@@ -27,7 +28,6 @@ from hub.requests import (
 from hub.responses import Told
 from hub.services import Services, services_of
 from hub.states import TERMINAL
-from hub.store import STALL_DEADLINE
 
 _ENDINGS: Final = {
     ForeignCompleted: "completed",

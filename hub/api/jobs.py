@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import msgspec
 from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,17 +11,29 @@ from starlette.responses import Response
 from hub.actions import answer as answer_question
 from hub.actions import cancel as cancel_job
 from hub.actions import visible_job
-from hub.api.operation import Operation, answer, caller, no_body, read_body, read_query
+from hub.api.batch import JobList, is_list, queue_list, told
+from hub.api.operation import (
+    Operation,
+    answer,
+    caller,
+    decode_body,
+    no_body,
+    read_body,
+    read_json,
+    read_query,
+)
+from hub.api.shown import shown
 from hub.api.waiting import wait_for
 from hub.auth import Principal
 from hub.errors import BadInput, Refused
 from hub.fields import JobId, Limit, SessionId, TaskName
 from hub.jobs import Job
+from hub.queueing import Enqueued
 from hub.requests import InputRequest, JobRequest, Nothing
-from hub.responses import Answered, Queued
+from hub.responses import Answered, Queued, QueuedList
 from hub.services import Services, services_of
 from hub.states import STATUSES
-from hub.store import Enqueued, JobPage
+from hub.store import JobPage
 
 MAX_WAIT: Final = 60
 IDEMPOTENCY_KEY_CHARS: Final = 255
@@ -44,20 +55,20 @@ class JobsQuery(Struct, kw_only=True, forbid_unknown_fields=True):
     cursor: Annotated[str, Meta(max_length=200)] | None = None
 
 
-def shown(job: Job, principal: Principal) -> Job:
-    """The job as its caller may see it."""
-    if principal.is_admin:
-        return job
-    changes: dict[str, Any] = {"webhook_url": None}
-    if job.error is not None and job.error.traceback is not None:
-        changes["error"] = msgspec.structs.replace(job.error, traceback=None)
-    return msgspec.structs.replace(job, **changes)
-
-
 async def _create(request: Request) -> Response:
     services, principal = services_of(request), caller(request)
+    raw = await read_json(request)
+    if is_list(raw):
+        done = await queue_list(services, principal, raw, _idempotency_key(request))
+        return answer(told(done, principal), 207)
+    return await _create_one(request, services, principal, raw)
+
+
+async def _create_one(
+    request: Request, services: Services, principal: Principal, raw: bytes
+) -> Response:
     services.enqueue_limit.require(principal.credential, "jobs queued")
-    wanted: JobRequest = await read_body(request, JobRequest)
+    wanted: JobRequest = decode_body(raw, JobRequest)
     principal.require("enqueue", wanted.session_id)
     done = await services.enqueuer.enqueue(
         wanted,
@@ -161,9 +172,10 @@ OPERATIONS: Final = (
         endpoint=_create,
         name="createJob",
         tag="jobs",
-        summary="Queues a job; 200 is one that is there, by its live key or its Idempotency-Key.",
-        body=JobRequest,
-        answers={202: Queued, 200: Queued},
+        summary="Queues a job; 200 is one that is there, by its live key or its Idempotency-Key."
+        " A list queues many, and is answered 207.",
+        body=JobRequest | JobList,
+        answers={202: Queued, 200: Queued, 207: QueuedList},
         errors=(400, 409, 413, 415, 422, 429),
         headers={"Idempotency-Key": "The same key, within a day, is the same job."},
     ),

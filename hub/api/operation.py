@@ -77,22 +77,33 @@ def caller(request: Request) -> Principal:
 async def read_body(request: Request, kind: type[Any], *, optional: bool = False) -> Any:
     """The request's body as the struct `kind`; with `optional`, no body is an empty object.
 
-    Raises Malformed, NotJson, BadInput naming each wrong field, TooLarge (from the middleware
-    that counts what is read), and HTTPException 408 for one that takes too long."""
+    Raises as `read_json`, and BadInput naming each wrong field."""
+    return decode_body(await read_json(request, optional=optional), kind)
+
+
+async def read_json(request: Request, *, optional: bool = False) -> bytes:
+    """The request's body; with `optional`, no body is an empty object.
+
+    Raises NotJson, TooLarge (from the middleware that counts what is read), and HTTPException 408
+    for one that takes too long."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
             raw = await request.body()
     except TimeoutError:
         raise HTTPException(408, f"The body did not arrive within {BODY_SECONDS} s.") from None
     if optional and not raw:
-        raw = b"{}"
-    else:
-        media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media != "application/json" and not (
-            media.startswith("application/") and media.endswith("+json")
-        ):
-            sent = f", not as {media[:100]}" if media else ""
-            raise NotJson(f"The body must be sent as application/json{sent}.")
+        return b"{}"
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != "application/json" and not (
+        media.startswith("application/") and media.endswith("+json")
+    ):
+        sent = f", not as {media[:100]}" if media else ""
+        raise NotJson(f"The body must be sent as application/json{sent}.")
+    return raw
+
+
+def decode_body(raw: bytes, kind: type[Any]) -> Any:
+    """A body as the struct `kind`. Raises Malformed, and BadInput naming each wrong field."""
     try:
         return decode(raw, kind, WORDS)
     except NotJsonText as error:

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from hub import keys
-from hub.store import STALL_DEADLINE
+from hub.queueing import STALL_DEADLINE
 from hub.transitions import Transitions
 from tests.announced import TASKS, Hand
 from tests.running_hub import Hub

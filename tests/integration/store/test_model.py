@@ -29,10 +29,11 @@ from hub.connection import connect
 from hub.errors import Conflict, NotFound, StaleToken
 from hub.invariant import check
 from hub.jobs import NewJob, new_job_id
+from hub.queueing import Enqueued
 from hub.scripts import Scripts
 from hub.settings import Settings
 from hub.states import TABLE, TERMINAL
-from hub.store import Enqueued, Store
+from hub.store import Store
 from hub.tick import Ticker
 from hub.transitions import Claim, Transitions
 from tests.conftest import Server
