@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import socket
@@ -12,6 +13,7 @@ from urllib.parse import unquote
 import uvicorn
 
 from hub.app import create_app
+from hub.metrics.board import Board
 from hub.services import Services
 from hub.settings import Settings
 
@@ -26,12 +28,23 @@ _PARAMETER: Final = re.compile(r"(?<=[?&])([^=&\s]+)=([^&\s\"]*)")
 
 
 class Server(uvicorn.Server):
-    """Serves the hub. `ready` is called with its address once it answers there."""
+    """Serves the hub. `ready` is called with its address once it answers there.
 
-    def __init__(self, settings: Settings, ready: Callable[[str], None] = lambda _: None) -> None:
-        self.app = create_app(settings)
+    Among processes that share a port, `board` adds up their metrics, and the end of what can be
+    read from the file descriptor `lifeline` means that the parent is gone: the server drains."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ready: Callable[[str], None] = lambda _: None,
+        *,
+        board: Board | None = None,
+        lifeline: int | None = None,
+    ) -> None:
+        self.app = create_app(settings, board)
         self.url = ""
         self._ready = ready
+        self._lifeline = lifeline
         super().__init__(
             uvicorn.Config(
                 self.app,
@@ -60,10 +73,15 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            address = self.servers[0].sockets[0].getsockname()
-            host = f"[{address[0]}]" if ":" in address[0] else address[0]
-            self.url = f"http://{host}:{address[1]}"
+            self.url = url_of(self.servers[0].sockets[0])
             self._ready(self.url)
+        if self._lifeline is not None:
+            asyncio.get_running_loop().add_reader(self._lifeline, self._orphaned, self._lifeline)
+
+    def _orphaned(self, lifeline: int) -> None:
+        asyncio.get_running_loop().remove_reader(lifeline)
+        log.error("the process that started this one is gone: draining")
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # uvicorn waits for its connections before it tells the app, and streams would never end.
@@ -73,6 +91,13 @@ class Server(uvicorn.Server):
         if services is not None and not self.force_exit:
             await services.drain()
         await super().shutdown(sockets)
+
+
+def url_of(listener: socket.socket) -> str:
+    """The address of a hub that listens there."""
+    address = listener.getsockname()
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"http://{host}:{address[1]}"
 
 
 class Redact(logging.Filter):

@@ -10,6 +10,7 @@ import typer
 
 from hub.cli.flags import with_settings
 from hub.connection import check_server, connect
+from hub.prefork import Prefork
 from hub.server import Server
 from hub.settings import Settings
 
@@ -17,6 +18,10 @@ from hub.settings import Settings
 @with_settings
 def hub(
     settings: Settings,
+    workers: Annotated[
+        int,
+        typer.Option(help="Hub processes that share the port.", envvar="JOBCAST_WORKERS"),
+    ] = 1,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error")] = "info",
 ) -> None:
     """Serve the HTTP API, the event streams, the webhooks and the page.
@@ -29,7 +34,10 @@ def hub(
     server = Server(settings, ready=_say)
     # Once before the server starts, where what is wrong can still be said in one line.
     asyncio.run(_check(settings))
-    server.run()
+    if workers == 1:
+        server.run()
+    else:
+        raise typer.Exit(Prefork(settings, workers, _say).run())
 
 
 async def _check(settings: Settings) -> None:

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
@@ -21,54 +16,8 @@ from websockets.exceptions import ConnectionClosed
 from hub.transitions import Transitions
 from tests.announced import TASKS
 from tests.conftest import API_KEY, SECRET, Server, wait_until
+from tests.hub_process import run, serving
 from tests.running_hub import Hub
-
-COMMAND = (sys.executable, "-c", "from hub.cli import app; app(prog_name='jobcast')")
-ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
-
-
-def environment(**more: str) -> dict[str, str]:
-    own = {name: value for name, value in os.environ.items() if not name.startswith("JOBCAST_")}
-    return {**own, "NO_COLOR": "1", "TERM": "dumb", **more}
-
-
-async def run(*args: str, **more: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *args,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=environment(**more),
-    )
-    async with asyncio.timeout(60):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
-
-
-@asynccontextmanager
-async def serving(
-    valkey: Server, **more: str
-) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    process = await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *("hub", "--port", "0", "--redis-url", valkey.url),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env=environment(JOBCAST_SECRET=SECRET, JOBCAST_API_KEYS=f"test:{API_KEY}", **more),
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(60):
-            while line := (await process.stdout.readline()).decode():
-                if (match := ADDRESS.search(line)) and "hub on" in line:
-                    yield process, match[0]
-                    return
-        raise AssertionError("the hub did not say where it is")
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.communicate()
 
 
 async def test_it_serves_where_it_says_and_ends_on_sigterm(valkey: Server) -> None:
