@@ -119,7 +119,10 @@ class Subscription:
     def refused(self, status: int) -> float:
         """The upgrade was answered with an HTTP status. As `lost`."""
         if status == 403:
-            raise Refused("The hub does not serve this host or origin: see JOBCAST_PUBLIC_URL.")
+            raise Refused(
+                "The WebSocket was refused with 403: there is no hub at this address, or it does"
+                " not serve this host (JOBCAST_PUBLIC_URL)."
+            )
         if 400 <= status < 500 and status not in (408, 425, 429):
             raise Unexpected(
                 f"the WebSocket was refused with {status}: check the URL, and proxies in between",
