@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import socket
+import sys
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote
@@ -24,6 +25,13 @@ SHUTDOWN_GRACE: Final = 10
 KEEP_ALIVE: Final = 75
 #: Seconds between pings, which find out that a client is gone without a word.
 PING_INTERVAL: Final = 20
+#: The one implementation of uvicorn's own that is not deprecated upstream.
+PLAIN: Final = "websockets-sansio"
+FAST: Final = "hub.transport.upgrade:Upgrade"
+#: What the kernel takes of a slow client before the hub sees that it is slow: megabytes, unless
+#: told. Python knows the option's number from 3.12 on, and no system but Linux passes it on.
+NOTSENT_LOWAT: Final = 32 * 1024
+_TCP_NOTSENT_LOWAT: Final = 25
 _PARAMETER: Final = re.compile(r"(?<=[?&])([^=&\s]+)=([^&\s\"]*)")
 
 
@@ -31,7 +39,9 @@ class Server(uvicorn.Server):
     """Serves the hub. `ready` is called with its address once it answers there.
 
     Among processes that share a port, `board` adds up their metrics, and the end of what can be
-    read from the file descriptor `lifeline` means that the parent is gone: the server drains."""
+    read from the file descriptor `lifeline` means that the parent is gone: the server drains.
+    WebSockets are served on their transports (`hub.transport`), or through ASGI where `fast` is
+    False or the uvicorn that is installed does not fit: the same, but slower."""
 
     def __init__(
         self,
@@ -40,6 +50,7 @@ class Server(uvicorn.Server):
         *,
         board: Board | None = None,
         lifeline: int | None = None,
+        fast: bool = True,
     ) -> None:
         self.app = create_app(settings, board)
         self.url = ""
@@ -50,8 +61,7 @@ class Server(uvicorn.Server):
                 self.app,
                 host=settings.host,
                 port=settings.port,
-                # Sans-I/O: the one implementation of uvicorn's that is not deprecated upstream.
-                ws="websockets-sansio",
+                ws=FAST if fast else PLAIN,
                 ws_max_size=settings.ws_message_bytes,
                 # A client that is slow cannot answer pings: how slow it may be is `stall_close`.
                 ws_ping_interval=PING_INTERVAL,
@@ -65,6 +75,8 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=SHUTDOWN_GRACE,
             )
         )
+        if fast:
+            self._check_websockets()
         for name in ("uvicorn.access", "uvicorn.error"):
             logger = logging.getLogger(name)
             if not any(isinstance(known, Redact) for known in logger.filters):
@@ -74,9 +86,28 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self.url = url_of(self.servers[0].sockets[0])
+            self._bound_kernel()
             self._ready(self.url)
         if self._lifeline is not None:
             asyncio.get_running_loop().add_reader(self._lifeline, self._orphaned, self._lifeline)
+
+    def _check_websockets(self) -> None:
+        try:
+            from hub.transport.upgrade import unfit
+
+            why = unfit(self.config, self.server_state)
+        except ImportError as error:
+            why = str(error)
+        if why:
+            log.warning("WebSockets go through ASGI, which is slower: %s", why)
+            self.config.ws = PLAIN
+
+    def _bound_kernel(self) -> None:
+        for server in self.servers:
+            for listener in server.sockets:
+                if sys.platform == "linux" and listener.family != socket.AF_UNIX:
+                    # Connections inherit it.
+                    listener.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, NOTSENT_LOWAT)
 
     def _orphaned(self, lifeline: int) -> None:
         asyncio.get_running_loop().remove_reader(lifeline)

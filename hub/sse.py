@@ -10,7 +10,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from hub import codes
 from hub.actions import visible_job
@@ -20,9 +20,10 @@ from hub.feed import Batch, Subscriber, ends
 from hub.feed.batch import sse
 from hub.greeting import cursor_of
 from hub.jobs import SESSION_ID, Job
+from hub.pipes import Disconnected, QueuedPipe
 from hub.problems import REDIS_RETRY_AFTER, problem_of
 from hub.services import Services, services_of
-from hub.streams import Disconnected, Stream
+from hub.streams import Stream
 
 #: Seconds after which EventSource comes back: by itself, and where coming back would be no use.
 RETRY: Final = 2.0
@@ -107,13 +108,12 @@ class EventStream(Stream, Response):
         # There is no telling how long it will be.
         del self.headers["content-length"]
         Stream.__init__(self, services.streams, services.settings.sse_heartbeat)
+        self.events = self.pipe = EventPipe(self)
         if principal is not None:
             self.admit(principal, time.time())
             subscriber = Subscriber(session_id, self, after=after, job=job)
             self.subscribers[session_id] = subscriber
         self._refused: Callable[[], None] | None = None
-        self._asgi_send: Send | None = None
-        self._asgi_receive: Receive | None = None
 
     def refuse(self, error: Exception) -> None:
         """Makes it a stream that only says goodbye."""
@@ -125,17 +125,23 @@ class EventStream(Stream, Response):
         self._refused = lambda: self.close(code, after)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._asgi_send, self._asgi_receive = send, receive
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        await self.run(self._begin)
+
+        async def until_gone() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+
+        self.events.send = send
+        await self.events.serve(self._begin, until_gone)
 
     def _begin(self) -> None:
+        self.open()
         if self.streams.draining:
             self.close(codes.GOING_AWAY, self.streams.return_after())
         elif self._refused is not None:
             self._refused()
         else:
-            self._append(32, _retry(RETRY * random.uniform(0.5, 1.5)))
+            self.events.raw(_retry(RETRY * random.uniform(0.5, 1.5)))
             for subscriber in self.subscribers.values():
                 try:
                     self.fanout.subscribe(subscriber)
@@ -146,18 +152,15 @@ class EventStream(Stream, Response):
 
     # ------------------------------------------------------------------ out
 
-    def _frame(self, body: bytes) -> bytes:
-        return sse(body)
-
-    def close(self, code: int, reconnect_after: float | None = None) -> None:
+    def close(self, code: int, reconnect_after: float | None = None, reason: str = "") -> None:
         if self.closing is None and code:
             # A native EventSource reads no goodbye: this is how it is told when to come back.
             wait = RETRY_LATER if not codes.comes_back(code) else reconnect_after or RETRY
-            self._append(32, _retry(wait))
-        super().close(code, reconnect_after)
+            self.events.raw(_retry(wait))
+        super().close(code, reconnect_after, reason)
 
     def greet(self, subscriber: Subscriber, hello: bytes, cursor: bytes, over: bool) -> None:
-        self._append(len(hello), sse(hello, cursor))
+        self.events.raw(sse(hello, cursor))
         if over:
             self.close(0)
 
@@ -166,25 +169,34 @@ class EventStream(Stream, Response):
         if subscriber.job is not None and any(ends(item) for item in batch.publications):
             self.close(0)
 
+
+class EventPipe(QueuedPipe):
+    """The body of a response that does not end by itself. `send` is the server's."""
+
+    send: Send
+
+    def text(self, body: bytes) -> None:
+        self.raw(sse(body))
+
+    def batch(self, batch: Batch) -> None:
+        self.put(batch.size, batch)
+
+    def raw(self, lines: bytes) -> None:
+        """Sends what is in the format already."""
+        self.put(len(lines), lines)
+
     async def _send(self, item: Any) -> None:
-        assert self._asgi_send is not None
         body = item.sse if isinstance(item, Batch) else item
+        await self._body({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def _finish(self, code: int, reason: str) -> None:
+        await self._body({"type": "http.response.body", "body": b""})
+
+    async def _body(self, message: Message) -> None:
         try:
-            await self._asgi_send({"type": "http.response.body", "body": body, "more_body": True})
+            await self.send(message)
         except OSError:
             raise Disconnected from None
-
-    async def _end(self) -> None:
-        assert self._asgi_send is not None
-        try:
-            await self._asgi_send({"type": "http.response.body", "body": b""})
-        except OSError:
-            raise Disconnected from None
-
-    async def _receive(self) -> None:
-        assert self._asgi_receive is not None
-        while (await self._asgi_receive())["type"] != "http.disconnect":
-            pass
 
 
 def _retry(seconds: float) -> bytes:

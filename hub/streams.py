@@ -1,7 +1,7 @@
 """What a WebSocket and an SSE stream have in common: one bounded way out, and an end.
 
-There is no queue and no task for each connection beyond the server's own: what is published is
-shared bytes, and a flusher lives only while something is unsent or a subscription is behind.
+There is no queue and no task for each connection: what is published is shared bytes, and a task
+lives only while a subscription is behind and could go on.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import asyncio
 import logging
 import random
 import time
-from collections import Counter, deque
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Coroutine
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -20,7 +20,9 @@ from hub import codes
 from hub.auth import LEEWAY, Principal
 from hub.fanout import Fanout
 from hub.feed import Batch, Subscriber
+from hub.pipes import Pipe
 from hub.settings import Settings
+from hub.transport.turns import Turns
 
 log = logging.getLogger("jobcast.streams")
 
@@ -35,81 +37,74 @@ RETURN_CAP: Final = 20.0
 encode: Final = msgspec.json.encode
 
 
-class Disconnected(Exception):
-    """The client is gone."""
-
-
 class Stream:
-    """One connection to a client. Subclasses send and end it.
+    """One connection to a client. Subclasses say how it begins and what the client may say.
 
     At most `unsent_bytes` wait to be sent, beside one hello and answers to commands; then its
     subscriptions lag, each by a cursor. Without any progress for `stall_close` seconds it is
-    closed with 4008. `heartbeat` is in seconds."""
+    closed with 4008. `heartbeat` is in seconds. Set `pipe` before anything else is called."""
+
+    __slots__ = (
+        "_beat_at",
+        "_catching",
+        "_cut_at",
+        "_expires_at",
+        "_heartbeat",
+        "_kicked",
+        "closing",
+        "pipe",
+        "principal",
+        "streams",
+        "subscribers",
+    )
+
+    #: What it is called in metrics.
+    kind: ClassVar[str] = "websocket"
+    #: Whether a goodbye is all that says why it ends.
+    says_goodbye: ClassVar[bool] = False
 
     def __init__(self, streams: Streams, heartbeat: float) -> None:
         self.streams = streams
-        self.fanout: Fanout = streams.fanout
-        self.settings: Settings = streams.settings
         self.subscribers: dict[str, Subscriber] = {}
         self.principal: Principal | None = None
-        self.unsent = 0
+        self.pipe: Pipe
         #: The code that it is being closed with; 0 for an end without one.
         self.closing: int | None = None
         self._heartbeat = heartbeat
         self._beat_at = 0.0
-        self._beat: object = None
-        self._pending: deque[tuple[int, Any]] = deque()
-        self._flusher: asyncio.Task[None] | None = None
+        self._catching: asyncio.Task[None] | None = None
         self._kicked = False
-        self._drained = asyncio.Event()
-        self._sending = False
-        self._progress_at = 0.0
         self._expires_at: float | None = None
         self._cut_at = 0.0
-        self._main: asyncio.Task[Any] | None = None
-        self._cut = False
 
-    # ------------------------------------------------------------------ for subclasses
+    @property
+    def fanout(self) -> Fanout:
+        return self.streams.fanout
 
-    async def _send(self, item: Any) -> None:
-        """Sends one thing that was `put`, or a Batch. Raises Disconnected."""
-        raise NotImplementedError
-
-    async def _end(self) -> None:
-        """Tells the client that this is the end (`closing` says why)."""
-        raise NotImplementedError
-
-    async def _receive(self) -> None:
-        """Reads what the client sends until it is gone."""
-        raise NotImplementedError
-
-    def _frame(self, body: bytes) -> Any:
-        """A frame's JSON as what `_send` takes."""
-        raise NotImplementedError
+    @property
+    def settings(self) -> Settings:
+        return self.streams.settings
 
     # ------------------------------------------------------------------ life
 
-    async def run(self, begin: Callable[[], None]) -> None:
-        """Serves the client until it is gone or closed."""
-        loop = asyncio.get_running_loop()
-        self._main = asyncio.current_task()
-        self._beat_at = loop.time() + self._heartbeat
+    def open(self) -> None:
+        """The connection is there, and `pipe` is set."""
+        self._beat_at = asyncio.get_running_loop().time() + self._heartbeat
         self.streams.add(self)
-        try:
-            begin()
-            await self._receive()
-        except Disconnected:
-            pass
-        except asyncio.CancelledError:
-            if not self._cut or self._main is None or self._main.uncancel() > 0:
-                raise
-        finally:
-            self._main = None
-            self.streams.discard(self)
-            self._detach()
-            if self._flusher is not None:
-                self._flusher.cancel()
-                await asyncio.gather(self._flusher, return_exceptions=True)
+
+    def leaving(self) -> None:
+        """Nothing more can be sent (called by the pipe)."""
+        if self.closing is None:
+            self.closing = 0
+            self._cut_at = asyncio.get_running_loop().time() + CLOSE_GRACE
+        self._detach()
+
+    def ended(self) -> None:
+        """The connection is gone (called by the pipe)."""
+        self.leaving()
+        self.streams.discard(self)
+        if self._catching is not None:
+            self._catching.cancel()
 
     def admit(self, principal: Principal, now: float) -> None:
         """Takes a credential, which may have been renewed. `now` is in seconds since the epoch."""
@@ -119,7 +114,7 @@ class Stream:
             # It was taken within the leeway for clocks that differ, so it ends with that.
             self._expires_at += LEEWAY
 
-    def close(self, code: int, reconnect_after: float | None = None) -> None:
+    def close(self, code: int, reconnect_after: float | None = None, reason: str = "") -> None:
         """Ends it: what is unsent first (unless it is too slow for that), then `goodbye` where
         the client should come back, then the end. A no-op when it is closing already."""
         if self.closing is not None:
@@ -127,49 +122,41 @@ class Stream:
         self.closing = code
         self.streams.ending(self, code)
         self._cut_at = asyncio.get_running_loop().time() + CLOSE_GRACE
-        self._drained.set()
         self._detach()
         if code == codes.TOO_SLOW:
-            self._pending.clear()
+            self.pipe.forget()
         if code and (codes.comes_back(code) or self.says_goodbye):
             after = reconnect_after
             if after is None and codes.comes_back(code):
                 after = round(random.uniform(0.1, 1.0), 3)
             self.put({"type": "goodbye", "code": code, "reconnect_after": after})
-        self.kick()
-
-    #: What it is called in metrics.
-    kind: ClassVar[str] = "websocket"
-    #: Whether a goodbye is all that says why it ends.
-    says_goodbye = False
+        self.pipe.end(code or codes.GOING_AWAY, reason)
 
     def tick(self, now: float, wall: float) -> None:
         """Called every second or so: `now` is the loop's time, `wall` seconds since the epoch."""
         if self.closing is not None:
-            if now >= self._cut_at and self._main is not None and not self._cut:
-                self._cut = True
-                self._main.cancel()
-        elif self._sending and now - self._progress_at > self.settings.stall_close:
+            if now >= self._cut_at:
+                self.pipe.cut()
+        elif self.pipe.stalled(now) > self.settings.stall_close:
             self.close(codes.TOO_SLOW)
         elif self._expires_at is not None and wall >= self._expires_at:
             self.close(codes.UNAUTHENTICATED)
-        elif now >= self._beat_at:
-            self._beat_at = now + self._heartbeat
-            # One at a time: a second one would tell a slow client nothing more.
-            if self.principal is not None and self._beat is None:
-                self._beat = self.put(self._heartbeat_frame())
+        else:
+            if now >= self._beat_at and self.principal is not None:
+                self._beat(now)
+            self.pipe.tick(now)
 
-    def _heartbeat_frame(self) -> dict[str, Any]:
+    def _beat(self, now: float) -> None:
         # Made now and sent after what is unsent: it covers no more than what goes before it.
-        return {
-            "type": "heartbeat",
-            "cursors": {
-                session_id: subscriber.cursor.decode()
-                for session_id, subscriber in self.subscribers.items()
-                if subscriber.state != "starting"
-            },
-            "time": self.fanout.now(),
+        cursors = {
+            session_id: subscriber.cursor.decode()
+            for session_id, subscriber in self.subscribers.items()
+            if subscriber.state != "starting"
         }
+        body = encode({"type": "heartbeat", "cursors": cursors, "time": self.fanout.now()})
+        if self.accepts(len(body)):
+            self._beat_at = now + self._heartbeat
+            self.pipe.text(body)
 
     def _detach(self) -> None:
         for subscriber in self.subscribers.values():
@@ -178,85 +165,63 @@ class Stream:
 
     # ------------------------------------------------------------------ the way out
 
-    def put(self, frame: dict[str, Any]) -> object:
+    def put(self, frame: dict[str, Any]) -> None:
         """Sends an answer or another small frame, after what is unsent."""
-        body = encode(frame)
-        return self._append(len(body), self._frame(body))
-
-    def _append(self, size: int, item: object) -> object:
-        self._pending.append((size, item))
-        self.unsent += size
-        self.kick()
-        return item
-
-    def progressed(self) -> None:
-        """Something was sent: the client is not stuck."""
-        self._progress_at = asyncio.get_running_loop().time()
-
-    async def writable(self) -> None:
-        """Returns once no more than the bound is unsent: whoever answers what a client sends
-        waits here, so that a client that does not read is not read from either."""
-        while self.unsent > self.settings.unsent_bytes and self.closing is None:
-            self._drained.clear()
-            await self._drained.wait()
+        self.pipe.text(encode(frame))
 
     def accepts(self, size: int) -> bool:
-        return not self.unsent or self.unsent + size <= self.settings.unsent_bytes
+        unsent = self.pipe.unsent
+        return not unsent or unsent + size <= self.streams.bound
 
     def room(self) -> int:
-        return self.settings.unsent_bytes - self.unsent
+        return self.streams.bound - self.pipe.unsent
 
     def write(self, subscriber: Subscriber, batch: Batch) -> None:
-        self._append(batch.size, batch)
+        self.pipe.batch(batch)
 
     def greet(self, subscriber: Subscriber, hello: bytes, cursor: bytes, over: bool) -> None:
-        self._append(len(hello), self._frame(hello))
+        self.pipe.text(hello)
 
     def gone(self, subscriber: Subscriber) -> None:
         self.close(codes.DELETED)
 
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Runs something for this stream."""
+        return self.streams.start(work)
+
+    # ------------------------------------------------------------------ those behind
+
     def kick(self) -> None:
         self._kicked = True
-        if self._flusher is None and self._main is not None:
-            self._flusher = asyncio.get_running_loop().create_task(self._flush())
+        if self._catching is None and self.closing is None and self._behind():
+            if self.pipe.unsent:
+                self.pipe.tell_drained()
+            else:
+                self._catching = self.start(self._catch_up())
 
-    async def _flush(self) -> None:
+    def drained(self) -> None:
+        """Nothing is unsent any more (called by the pipe)."""
+        self.kick()
+
+    def _behind(self) -> list[Subscriber]:
+        return [s for s in self.subscribers.values() if s.state in ("starting", "lagging")]
+
+    async def _catch_up(self) -> None:
         try:
             while self._kicked:
                 self._kicked = False
-                await self._send_pending()
-                if self.closing is not None:
-                    await self._end()
-                    return
-                for subscriber in list(self.subscribers.values()):
-                    behind = subscriber.state in ("starting", "lagging")
-                    if behind and await self.fanout.catch_up(subscriber):
-                        # Sent before the next one is brought up to date: see the bound.
+                for subscriber in self._behind():
+                    if await self.fanout.catch_up(subscriber):
                         self._kicked = True
-                        break
-        except Disconnected:
-            # The server tells `_receive` as well.
-            self._detach()
+                    if self.pipe.unsent:
+                        # Sent before the next one is brought up to date: see the bound.
+                        self.pipe.tell_drained()
+                        return
         except Exception:
-            log.exception("cannot send to a client")
-            self._cut_at = 0.0
-            self.closing = self.closing or codes.RESYNC
+            log.exception("cannot bring a client up to date")
+            self.close(codes.RESYNC)
         finally:
-            self._flusher = None
-
-    async def _send_pending(self) -> None:
-        while self._pending:
-            size, item = self._pending.popleft()
-            if item is self._beat:
-                self._beat = None
-            self._sending = True
-            self.progressed()
-            try:
-                await self._send(item)
-            finally:
-                self._sending = False
-            self.unsent -= size
-            self._drained.set()
+            self._catching = None
 
 
 class Streams:
@@ -268,11 +233,14 @@ class Streams:
     def __init__(self, fanout: Fanout, settings: Settings) -> None:
         self.fanout = fanout
         self.settings = settings
+        self.bound = settings.unsent_bytes
+        self.turns = Turns()
         self.draining = False
         self.opened: Counter[str] = Counter()
         self.closed: Counter[tuple[str, str]] = Counter()
         self.rejected: Counter[tuple[str, str]] = Counter()
         self._open: set[Stream] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
         self._empty.set()
         shortest = min(settings.ws_heartbeat, settings.sse_heartbeat, settings.stall_close)
@@ -284,7 +252,7 @@ class Streams:
     @property
     def unsent(self) -> int:
         """Bytes that wait to be sent, all together."""
-        return sum(stream.unsent for stream in self._open)
+        return sum(stream.pipe.unsent for stream in self._open)
 
     def add(self, stream: Stream) -> None:
         """A stream begins."""
@@ -314,15 +282,33 @@ class Streams:
         if not self._open:
             self._empty.set()
 
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Runs something for a stream. What it raises is logged; it ends with `run`."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a stream's task failed", exc_info=task.exception())
+
     async def run(self) -> None:
         """Looks after all of them until cancelled."""
         loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(self._every)
-            for number, stream in enumerate(list(self._open), 1):
-                stream.tick(loop.time(), time.time())
-                if number % SWEEP_CHUNK == 0:
-                    await asyncio.sleep(0)
+        try:
+            while True:
+                await asyncio.sleep(self._every)
+                for number, stream in enumerate(list(self._open), 1):
+                    stream.tick(loop.time(), time.time())
+                    if number % SWEEP_CHUNK == 0:
+                        await asyncio.sleep(0)
+        finally:
+            tasks = list(self._tasks)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def drain(self, timeout: float = CLOSE_GRACE) -> None:
         """Sends every client away, to come back spread over time, and returns once all are gone

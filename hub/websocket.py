@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Coroutine
+from functools import partial
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -28,9 +30,12 @@ from hub.frames import (
 )
 from hub.greeting import cursor_of
 from hub.jobs import SESSION_ID
+from hub.pipes import Disconnected, QueuedPipe
 from hub.problems import problem, problem_of
 from hub.services import Services, services_of
-from hub.streams import Disconnected, Stream
+from hub.streams import Stream
+from hub.transport.hand_over import HAND_OVER, HandOver
+from hub.transport.wire import Wire
 
 #: Seconds that a client has to send its first `auth`, where no token came with the upgrade.
 AUTH_WAIT: Final = 5.0
@@ -39,27 +44,118 @@ AUTH_WAIT: Final = 5.0
 async def endpoint(websocket: WebSocket) -> None:
     """Both addresses; the second subscribes by itself. Foreign origins do not get this far."""
     services = services_of(websocket)
-    await websocket.accept(SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None)
     session_id: str | None = websocket.path_params.get("session_id")
-    socket = Socket(websocket, services, session_id)
-    await socket.run(socket.begin)
+    socket = Socket(services, session_id, websocket.query_params.get("after"))
+    try:
+        await websocket.accept(
+            SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None
+        )
+    except WebSocketDisconnect:
+        return
+    hand_over: HandOver | None = websocket.scope.get("extensions", {}).get(HAND_OVER)
+    if hand_over is None:
+        await AsgiPipe(socket, websocket).run()
+        return
+    wire = SocketWire(
+        socket,
+        services.streams.turns,
+        limit=services.settings.ws_message_bytes,
+        bound=services.settings.unsent_bytes,
+    )
+    early = hand_over(wire)
+    if early is None:
+        return
+    socket.pipe = wire
+    try:
+        socket.begin(websocket)
+        if early:
+            wire.data_received(early)
+    except BaseException:
+        wire.cut()
+        raise
+
+
+class SocketWire(Wire):
+    """A WebSocket on its transport."""
+
+    __slots__ = ()
+
+    def batch(self, batch: Batch) -> None:
+        self.send(batch.frames)
+
+
+class AsgiPipe(QueuedPipe):
+    """A WebSocket through whatever ASGI server there is."""
+
+    def __init__(self, socket: Socket, websocket: WebSocket) -> None:
+        super().__init__(socket)
+        self._socket = socket
+        self._websocket = websocket
+        socket.pipe = self
+
+    async def run(self) -> None:
+        """Serves it until it ends."""
+        await self.serve(partial(self._socket.begin, self._websocket), self._receive)
+
+    async def _receive(self) -> None:
+        bound = self._socket.settings.unsent_bytes
+        limit = self._socket.settings.ws_message_bytes
+        while True:
+            message = await self._websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            text = message.get("text")
+            raw = None if text is None else text.encode("utf-8", "surrogatepass")
+            if raw is not None and len(raw) > limit:
+                # A server that does not know the limit has let it through.
+                self._socket.refuse(codes.TOO_BIG, f"the message has more than {limit} bytes")
+                continue
+            work = self._socket.received(raw)
+            if work is not None:
+                await work
+            await self.writable(bound)
+
+    def text(self, body: bytes) -> None:
+        self.put(len(body), (body.decode(),))
+
+    def batch(self, batch: Batch) -> None:
+        self.put(batch.size, batch.texts)
+
+    async def _send(self, item: Any) -> None:
+        for text in item:
+            try:
+                await self._websocket.send_text(text)
+            except (WebSocketDisconnect, RuntimeError, OSError):
+                # Starlette raises RuntimeError for a socket that is closed on our side.
+                raise Disconnected from None
+            self.progressed()
+
+    async def _finish(self, code: int, reason: str) -> None:
+        # A close frame has room for 123 bytes.
+        cut = reason.encode()[:123].decode(errors="ignore")
+        try:
+            await self._websocket.close(code, cut)
+        except (WebSocketDisconnect, RuntimeError, OSError):
+            raise Disconnected from None
 
 
 class Socket(Stream):
     """One WebSocket. `session_id` is the session of its address, if it names one: what ends that
-    subscription ends the socket."""
+    subscription ends the socket. `after` is where that resumes."""
 
-    def __init__(self, websocket: WebSocket, services: Services, session_id: str | None) -> None:
+    __slots__ = ("_after", "_auth_until", "_services", "_session_id")
+
+    def __init__(self, services: Services, session_id: str | None, after: str | None) -> None:
         super().__init__(services.streams, services.settings.ws_heartbeat)
-        self._websocket = websocket
         self._services = services
         self._session_id = session_id
+        self._after = after
         self._auth_until: float | None = None
-        self._reason = ""
 
-    def begin(self) -> None:
+    def begin(self, websocket: WebSocket) -> None:
         """Admits the caller, or says when it must have sent `auth`."""
-        services, websocket = self._services, self._websocket
+        self.open()
+        services = self._services
         client = websocket.client
         wait = services.connect_limit.take(client.host if client else "")
         in_url = websocket.query_params.get("token")
@@ -78,7 +174,7 @@ class Socket(Stream):
                     credential or in_url, in_url=credential is None
                 )
             except Unauthenticated as error:
-                self._refuse(codes.UNAUTHENTICATED, str(error))
+                self.refuse(codes.UNAUTHENTICATED, str(error))
             else:
                 self._admitted(principal)
 
@@ -88,9 +184,9 @@ class Socket(Stream):
         self._auth_until = None
         if first and self._session_id is not None:
             if SESSION_ID.fullmatch(self._session_id) is None:
-                self._refuse(codes.BAD_MESSAGE, "not a session id")
+                self.refuse(codes.BAD_MESSAGE, "not a session id")
                 return
-            after = self._websocket.query_params.get("after")
+            after, self._after = self._after, None
             try:
                 self._subscribe(Subscribe(session_id=self._session_id, after=after))
             except JobcastError as error:
@@ -102,35 +198,14 @@ class Socket(Stream):
 
     def tick(self, now: float, wall: float) -> None:
         if self._auth_until is not None and now >= self._auth_until:
-            self._refuse(codes.UNAUTHENTICATED, "no auth message came in time")
+            self.refuse(codes.UNAUTHENTICATED, "no auth message came in time")
         super().tick(now, wall)
 
     # ------------------------------------------------------------------ out
 
-    def _frame(self, body: bytes) -> str:
-        return body.decode()
-
-    async def _send(self, item: Any) -> None:
-        for text in item.texts if isinstance(item, Batch) else (item,):
-            try:
-                await self._websocket.send_text(text)
-            except (WebSocketDisconnect, RuntimeError, OSError):
-                # Starlette raises RuntimeError for a socket that is closed on our side.
-                raise Disconnected from None
-            self.progressed()
-
-    async def _end(self) -> None:
-        code = self.closing or codes.GOING_AWAY
-        try:
-            await self._websocket.close(code, self._reason)
-        except (WebSocketDisconnect, RuntimeError, OSError):
-            raise Disconnected from None
-
-    def _refuse(self, code: int, reason: str) -> None:
-        if self.closing is None:
-            # A close frame has room for 123 bytes.
-            self._reason = reason.encode()[:123].decode(errors="ignore")
-        self.close(code)
+    def refuse(self, code: int, reason: str) -> None:
+        """Closes it, saying why."""
+        self.close(code, reason=reason)
 
     def gone(self, subscriber: Subscriber) -> None:
         self.subscribers.pop(subscriber.session_id, None)
@@ -139,7 +214,7 @@ class Socket(Stream):
     def _lost(self, code: int, session_id: str, detail: str) -> None:
         """A subscription has ended by itself."""
         if session_id == self._session_id:
-            self._refuse(code, detail)
+            self.refuse(code, detail)
             return
         found = problem(code - 4000, detail)
         self.put(
@@ -155,43 +230,59 @@ class Socket(Stream):
 
     # ------------------------------------------------------------------ in
 
-    async def _receive(self) -> None:
-        while True:
-            message = await self._websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                return
-            if self.closing is not None:
-                continue
-            text = message.get("text")
-            if text is None:
-                self._refuse(codes.BAD_MESSAGE, "binary messages are not spoken here")
-                continue
-            raw = text.encode("utf-8", "surrogatepass")
-            limit = self.settings.ws_message_bytes
-            if len(raw) > limit:
-                self._refuse(codes.TOO_BIG, f"the message has more than {limit} bytes")
-                continue
-            try:
-                value = object_of(raw)
-            except NotAFrame as error:
-                self._refuse(codes.BAD_MESSAGE, str(error))
-                continue
-            await self._take(value)
-            await self.writable()
+    def received(self, raw: bytes | None) -> Coroutine[Any, Any, None] | None:
+        """A text message came, or a binary one (None). Returns what has to be awaited before the
+        next one."""
+        if self.closing is not None:
+            return None
+        if raw is None:
+            self.refuse(codes.BAD_MESSAGE, "binary messages are not spoken here")
+            return None
+        try:
+            value = object_of(raw)
+        except NotAFrame as error:
+            self.refuse(codes.BAD_MESSAGE, str(error))
+            return None
+        return self._take(value)
 
-    async def _take(self, value: dict[str, Any]) -> None:
+    def _take(self, value: dict[str, Any]) -> Coroutine[Any, Any, None] | None:
         ref = ref_of(value)
-        session_id = value.get("session_id")
+        named = value.get("session_id")
+        session_id = named if isinstance(named, str) else None
         try:
             frame = frame_of(value)
             if isinstance(frame, Auth):
                 self._auth(frame)
-            elif self.principal is None:
+                return None
+            if self.principal is None:
                 raise Unauthenticated("Send auth first.")
+            match frame:
+                case Subscribe():
+                    self._subscribe(frame)
+                case Unsubscribe():
+                    self._drop(frame.session_id)
+                    self._ok(frame, session_id=frame.session_id)
+                case Ping():
+                    self._answer("pong", frame, {"time": self.fanout.now()})
+                case Cancel() | Answer():
+                    return self._obey(frame, self.principal)
+        except JobcastError as error:
+            self._failed(error, ref, session_id)
+        return None
+
+    async def _obey(self, frame: Cancel | Answer, principal: Principal) -> None:
+        store, transitions = self._services.store, self._services.transitions
+        try:
+            if isinstance(frame, Cancel):
+                status = await actions.cancel(store, transitions, principal, frame.job_id)
             else:
-                await self._obey(frame, self.principal)
+                status = await actions.answer(
+                    store, transitions, principal, frame.job_id, frame.input_id, frame.value
+                )
         except (JobcastError, RedisError, OSError) as error:
-            self._failed(error, ref, session_id if isinstance(session_id, str) else None)
+            self._failed(error, frame.ref, None)
+        else:
+            self._ok(frame, job_id=frame.job_id, status=status)
 
     def _failed(self, error: Exception, ref: str | int | None, session_id: str | None) -> None:
         found, _ = problem_of(error)
@@ -208,11 +299,11 @@ class Socket(Stream):
             if isinstance(error, TooMany):
                 self.close(code, error.retry_after + self.streams.return_after())
             else:
-                self._refuse(code, str(error))
+                self.refuse(code, str(error))
             return
         self.put({"type": "error", **members})
         if isinstance(error, Unauthenticated):
-            self._refuse(codes.UNAUTHENTICATED, str(error))
+            self.refuse(codes.UNAUTHENTICATED, str(error))
 
     def _ok(self, frame: Frame, **members: Any) -> None:
         self._answer("ok", frame, members)
@@ -220,25 +311,6 @@ class Socket(Stream):
     def _answer(self, kind: str, frame: Frame, members: dict[str, Any]) -> None:
         ref = {} if frame.ref is None else {"ref": frame.ref}
         self.put({"type": kind, **ref, **members})
-
-    async def _obey(self, frame: Frame, principal: Principal) -> None:
-        store, transitions = self._services.store, self._services.transitions
-        match frame:
-            case Subscribe():
-                self._subscribe(frame)
-            case Unsubscribe(session_id=session_id):
-                self._drop(session_id)
-                self._ok(frame, session_id=session_id)
-            case Cancel(job_id=job_id):
-                status = await actions.cancel(store, transitions, principal, job_id)
-                self._ok(frame, job_id=job_id, status=status)
-            case Answer(job_id=job_id, input_id=input_id, value=value):
-                status = await actions.answer(
-                    store, transitions, principal, job_id, input_id, value
-                )
-                self._ok(frame, job_id=job_id, status=status)
-            case Ping():
-                self._answer("pong", frame, {"time": self.fanout.now()})
 
     def _auth(self, frame: Auth) -> None:
         principal = self._services.auth.authenticate(frame.token)

@@ -50,10 +50,11 @@ class Hub:
 
 
 @asynccontextmanager
-async def running(settings: Settings, api_key: str) -> AsyncIterator[Hub]:
-    """Serves until the context ends; then drains and stops."""
+async def running(settings: Settings, api_key: str, *, fast: bool = True) -> AsyncIterator[Hub]:
+    """Serves until the context ends; then drains and stops. `fast` is whether WebSockets are
+    served on their transports, or through ASGI."""
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    server = Server(settings, ready=ready.set_result)
+    server = Server(settings, ready=ready.set_result, fast=fast)
     async with asyncio.TaskGroup() as group:
         # A server that cannot start ends the group, and so the wait for its address.
         group.create_task(server.serve())

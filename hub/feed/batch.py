@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from hub.events import Publication
+from hub.transport.rfc6455 import text_frames
 
 #: What a frame, a chunk and an `id:` line add to a body, in bytes, generously.
 OVERHEAD = 64
@@ -37,7 +38,7 @@ class Batch:
     `size` is about what they take on the wire, `cursor` that of the last lifecycle event, or
     empty when there is none."""
 
-    __slots__ = ("_by_job", "_sse", "_texts", "cursor", "publications", "size")
+    __slots__ = ("_by_job", "_frames", "_sse", "_texts", "cursor", "publications", "size")
 
     def __init__(self, publications: Sequence[Publication], cursor: bytes = b"") -> None:
         self.publications = publications
@@ -48,9 +49,17 @@ class Batch:
                     cursor = publication.cursor
                     break
         self.cursor = cursor
+        self._frames: bytes | None = None
         self._texts: list[str] | None = None
         self._sse: bytes | None = None
         self._by_job: dict[bytes, Batch] | None = None
+
+    @property
+    def frames(self) -> bytes:
+        """One WebSocket text frame for each publication, joined."""
+        if self._frames is None:
+            self._frames = text_frames([item.body for item in self.publications])
+        return self._frames
 
     @property
     def texts(self) -> list[str]:
