@@ -101,7 +101,9 @@ def _services(
 ) -> Services:
     scripts = Scripts(settings)
     store = Store(redis, scripts)
-    fanout = Fanout(redis, store, limit=settings.connections_per_session)
+    fanout = Fanout(
+        redis, store, limit=settings.connections_per_session, check_every=settings.check_every
+    )
     return Services(
         settings=settings,
         redis=redis,

@@ -56,6 +56,7 @@ class Settings:
     max_lost: int = _setting(3, "how often a job may lose its worker before it fails")
     ws_heartbeat: float = _setting(20.0, "between heartbeats on a WebSocket")
     sse_heartbeat: float = _setting(15.0, "between heartbeats on an SSE stream")
+    check_every: float = _setting(3.0, "between checks for events that did not reach the hub")
     connect_rate: float = _setting(50.0, "new streams per second and client address (burst ×4)")
     enqueue_rate: float = _setting(200.0, "jobs queued per second and credential (burst ×5)")
 

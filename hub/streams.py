@@ -213,6 +213,7 @@ class Stream:
                 for subscriber in self._behind():
                     if await self.fanout.catch_up(subscriber):
                         self._kicked = True
+                        self._to_the_back(subscriber)
                     if self.pipe.unsent:
                         # Sent before the next one is brought up to date: see the bound.
                         self.pipe.tell_drained()
@@ -222,6 +223,12 @@ class Stream:
             self.close(codes.RESYNC)
         finally:
             self._catching = None
+
+    def _to_the_back(self, subscriber: Subscriber) -> None:
+        """The other sessions of this stream are next: one that is busy must not hold them up."""
+        session_id = subscriber.session_id
+        if self.subscribers.get(session_id) is subscriber:
+            self.subscribers[session_id] = self.subscribers.pop(session_id)
 
 
 class Streams:
