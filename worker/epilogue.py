@@ -24,12 +24,14 @@ from hub.connection import connect_sync
 from hub.scripts import Arg, Scripts
 from hub.settings import Settings
 from worker import proctree
+from worker.persist import will_pass
 
 log = logging.getLogger("jobcast.worker")
 
-#: Seconds for the commands to be killed, and for Redis to answer.
+#: Seconds for the commands to be killed; and for Redis to answer a worker that was told to go.
 PATIENCE: Final = 5.0
 _LOOK: Final = 0.02
+_PAUSE: Final = 0.2
 
 
 class LastWord(Struct):
@@ -53,8 +55,9 @@ class Will(Struct):
 def speak(settings: Settings, words: Sequence[LastWord], status: int) -> NoReturn:
     """Ends everything in this process at once, says `words`, and ends with `status`.
 
-    From any thread of a worker that a warden started. Without words, or where that fails, it just
-    ends: then the jobs are lost when their leases are over."""
+    From any thread of a worker that a warden started. Where a fresh worker is to follow (`status`
+    is not 0), an outage of Redis is waited out. Without words, or where that fails, it just ends:
+    then the jobs are lost when their leases are over."""
     if words:
         try:
             fd = _unnamed_file()
@@ -79,8 +82,13 @@ def main(args: Sequence[str]) -> int:
     """Says what the file on descriptor args[0] holds; returns args[1]."""
     with open(int(args[0]), "rb") as file:
         will = msgspec.json.decode(file.read(), type=Will)
+    status = int(args[1])
     until = time.monotonic() + PATIENCE
     clear = _end_commands(until)
+    if status != 0:
+        # A fresh worker is to follow. It could only wait for Redis as well, and what is not given
+        # back counts as lost.
+        until = float("inf")
     settings = Settings(**will.settings)
     scripts = Scripts(settings)
     redis = connect_sync(settings.redis_url)
@@ -92,13 +100,13 @@ def main(args: Sequence[str]) -> int:
             try:
                 scripts.run_sync(redis, word.script, *call)
             except RedisError as error:
-                if time.monotonic() > until:
+                if not will_pass(error) or time.monotonic() > until:
                     sys.stderr.write(f"job {word.job_id}: no last word: {error}\n")
                     break
-                time.sleep(_LOOK)
+                time.sleep(_PAUSE)
             else:
                 break
-    return int(args[1])
+    return status
 
 
 def _end_commands(until: float) -> bool:

@@ -70,7 +70,8 @@ class Watchdog:
                     held.job_id,
                     _NEXT,
                 )
-                self._speak([])
+                # Where Redis was away, the tokens may still be good when it is back.
+                self._speak([each.last_word() for each in self._leases.held()])
                 return again
             if not held.fenced and now >= held.valid_until - self._margin:
                 held.fenced = True

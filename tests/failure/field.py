@@ -57,8 +57,11 @@ def _children(parent: int) -> list[int]:
 class Field:
     """A Valkey of its own, and the workers on it."""
 
-    def __init__(self, server: Server, redis: Redis, folder: Path, url: str) -> None:
-        settings = Settings(redis_url=server.url, lease=LEASE)
+    def __init__(
+        self, server: Server, redis: Redis, folder: Path, url: str, lease: float = LEASE
+    ) -> None:
+        settings = Settings(redis_url=server.url, lease=lease)
+        self.lease = lease
         self.server = server
         self.redis: Any = redis
         self.store = Store(redis, Scripts(settings))
@@ -66,22 +69,28 @@ class Field:
         self.notes = folder / "notes"
         self.url = url
         self._folder = folder
-        self._workers: list[Worker] = []
+        self.workers: list[Worker] = []
 
-    async def worker(self, *options: str, url: str | None = None) -> Worker:
-        log = self._folder / f"worker-{len(self._workers)}.log"
+    async def worker(
+        self,
+        *options: str,
+        url: str | None = None,
+        tasks: str = "tests.failure.worker_under_fire",
+    ) -> Worker:
+        log = self._folder / f"worker-{len(self.workers)}.log"
         with log.open("w") as output:
             warden = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "worker.serve", "--lease", f"{LEASE:g}", "--no-agent"),
+                *(sys.executable, "-m", "worker.serve", "--lease", f"{self.lease:g}"),
+                "--no-agent",
                 *options,
-                "tests.failure.worker_under_fire",
+                tasks,
                 env={**os.environ, "JOBCAST_REDIS_URL": url or self.url},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
             )
         worker = Worker(warden, log)
-        self._workers.append(worker)
+        self.workers.append(worker)
         await worker.until_serving()
         return worker
 
@@ -91,7 +100,7 @@ class Field:
             session_id="s1",
             task=task,
             params=msgspec.json.encode(params),
-            max_attempts=2 if task == "swallows" else 1,
+            max_attempts={"swallows": 2, "second_try": 3}.get(task, 1),
             timeout=timeout,
         )
         return (await self.store.enqueue(new)).job.id
@@ -119,7 +128,7 @@ class Field:
         return [line.split()[0] for line in lines]
 
     async def close(self) -> None:
-        for worker in self._workers:
+        for worker in self.workers:
             if worker.warden.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker.pid, signal.SIGCONT)

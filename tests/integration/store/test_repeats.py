@@ -4,6 +4,7 @@ forgotten session no longer holds; and what is damaged."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -117,7 +118,7 @@ async def test_a_confirm_that_comes_after_expires_in_is_too_late(driver: Driver)
 @pytest.mark.parametrize("place", ["ready", "delayed", "running", "parked", "expiring", "waiting"])
 async def test_a_damaged_job_stops_no_other(driver: Driver, place: str) -> None:
     """Whatever a hand or a disk has left of it, claims and ticks go on, and so do lists."""
-    how = {
+    how: dict[str, dict[str, Any]] = {
         "delayed": {"delay": 60.0},
         "expiring": {"expires_in": 60.0},
         "waiting": {"confirm": "?"},
