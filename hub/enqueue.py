@@ -15,6 +15,7 @@ from msgspec import UNSET, Raw, Struct
 from hub import keys
 from hub.errors import BadInput, Conflict, JobcastError
 from hub.jobs import AGENT_QUEUE, Job, NewJob
+from hub.limits import Limit, packed
 from hub.queueing import Enqueued
 from hub.requests import MAX_AHEAD, JobRequest
 from hub.schema import BadSchema, check
@@ -38,6 +39,7 @@ class Announcement(Struct, kw_only=True):
     max_attempts: int = 1
     confirm: str | None = None
     queue: str = "default"
+    limits: list[Limit] = []
 
 
 class Enqueuer:
@@ -219,9 +221,8 @@ class Enqueuer:
         )
         self._fit(announced, new, errors)
 
-    @staticmethod
-    def _fit(announced: Announcement, new: NewJob, errors: list[tuple[str, str]]) -> None:
-        """Checks the params, and words what is asked and shown with them."""
+    def _fit(self, announced: Announcement, new: NewJob, errors: list[tuple[str, str]]) -> None:
+        """Checks the params, and what follows from them: limits, what is asked and shown."""
         params = msgspec.json.decode(new.params)
         schema = bytes(announced.params)
         if any(pointer == "/params" for pointer, _ in errors):
@@ -230,6 +231,14 @@ class Enqueuer:
             errors += check(schema, params, "/params")
         except BadSchema as error:
             errors.append(("/task", f"its workers announced an unusable JSON Schema: {error}"))
+        known = {**_defaults(schema), **params}
+        new.limits = packed(
+            announced.limits,
+            new.task,
+            new.session_id,
+            known,
+            self._settings.session_concurrency,
+        )
         if announced.confirm is not None:
             new.confirm = filled(announced.confirm, schema, params)
         if new.title is None and announced.title is not None:
@@ -278,6 +287,15 @@ def filled(template: str, schema: bytes, params: dict[str, Any]) -> str:
         return match[0] if default is None else _short(default)
 
     return _PLACEHOLDER.sub(value, template)
+
+
+def _defaults(schema: bytes) -> dict[str, Any]:
+    properties = msgspec.json.decode(schema).get("properties", {})
+    return {
+        name: value["default"]
+        for name, value in properties.items()
+        if isinstance(value, dict) and "default" in value
+    }
 
 
 def _short(value: Any) -> str:

@@ -31,6 +31,7 @@ async def check(redis: Redis) -> list[str]:
             wrong.append(f"{job_id} is in {where} but has no hash")
     wrong += await _check_lists(client, jobs)
     wrong += await _check_families(client, jobs)
+    wrong += await _check_limits(client, jobs)
     wrong += await _check_streams(client)
     return wrong
 
@@ -123,6 +124,44 @@ async def _check_families(client: Any, jobs: dict[str, dict[str, str]]) -> list[
         if parents.pop(job_id, None) != parent and "silent" not in job:
             wrong.append(f"{job_id} is {job.get('status')}, a child of {parent}: not listed so")
     wrong += [f"children:{parent} holds {i}, which has no hash" for i, parent in parents.items()]
+    return wrong
+
+
+async def _check_limits(client: Any, jobs: dict[str, dict[str, str]]) -> list[str]:
+    """The holders of a limit are the leased jobs that have it. No job waits for a limit that has
+    room, unless one that was let in for that room is on its way."""
+    wrong: list[str] = []
+    holders: dict[str, set[str]] = defaultdict(set)
+    for key in await _scan(client, keys.holders("*")):
+        members = {member.decode() for member in await client.smembers(key)}
+        holders[key.removeprefix(keys.holders(""))] = members
+    named: dict[str, set[str]] = defaultdict(set)
+    ready: set[tuple[str, str]] = set()
+    for job_id, job in jobs.items():
+        for name in job.get("limits", "").split()[::2]:
+            if "token" in job and job.get("status") in LEASED:
+                named[name].add(job_id)
+            elif job.get("status") in LIVE and "parked" not in job:
+                ready.add((name, job.get("queue", "")))
+    wrong += [
+        f"limit {name} is held by {holders[name]}, and should be by {named[name]}"
+        for name in sorted({*holders, *named})
+        if holders[name] != named[name]
+    ]
+    lists: dict[str, tuple[str, int]] = {}
+    for key in await _scan(client, keys.blocked("*")):
+        name = key.removeprefix(keys.blocked(""))
+        for found, bound in (await client.hgetall(key)).items():
+            lists[f"limit:{found.decode()}"] = name, int(bound)
+    parked = {reason.decode() for reason in await client.smembers(keys.PARKED)}
+    zsets = await _scan(client, keys.parked("limit:*"))
+    found_lists = {zset.removeprefix(keys.parked("")) for zset in zsets}
+    if not (found_lists == set(lists) == {each for each in parked if each.startswith("limit:")}):
+        wrong.append(f"lists of limits do not agree: {found_lists}, {set(lists)}, {parked}")
+    for reason, (name, bound) in lists.items():
+        queue = reason.split("|")[1]
+        if len(holders[name]) < bound and (name, queue) not in ready:
+            wrong.append(f"{reason} waits for {name}, which {len(holders[name])} hold of {bound}")
     return wrong
 
 

@@ -137,7 +137,7 @@ class Job(Struct, kw_only=True):
 class NewJob(Struct, kw_only=True):
     """A job to be queued, checked by its caller: names fit their charsets, `params` is a JSON
     object within its bound. Times are ms since the epoch, durations seconds. `parent_token` is that
-    of the claim whose code queues it."""
+    of the claim whose code queues it, `limits` as `hub.limits.packed` makes them."""
 
     session_id: str
     task: str
@@ -159,6 +159,7 @@ class NewJob(Struct, kw_only=True):
     retry_of: str | None = None
     parent_id: str | None = None
     parent_token: str | None = None
+    limits: str | None = None
     origin: str | None = None
     durable: bool = False
 

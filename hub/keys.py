@@ -118,8 +118,20 @@ def reply(worker_id: str, queue: str) -> str:
 
 
 def parked(reason: str) -> str:
-    """Zset: jobs blocked for one reason (`task:<name>`), by the time of parking (ms)."""
+    """Zset: jobs blocked for one reason: `task:<name>`, by the time of parking (ms), or
+    `limit:<limit>|<queue>` and `limit:<limit>|<queue>|<job above>`, by their place in the queue."""
     return f"{PREFIX}parked:{reason}"
+
+
+def holders(limit: str) -> str:
+    """Set: the leased jobs that count against a limit."""
+    return f"{PREFIX}holders:{limit}"
+
+
+def blocked(limit: str) -> str:
+    """Hash: list of jobs that wait for a limit (the reason without `limit:`) -> how many holders
+    there must be fewer than."""
+    return f"{PREFIX}blocked:{limit}"
 
 
 def worker(worker_id: str) -> str:

@@ -167,6 +167,7 @@ def enqueue_args(new: NewJob, job_id: str) -> list[Arg]:
         "metadata": new.metadata,
         "retry_of": new.retry_of,
         "parent_id": new.parent_id,
+        "limits": new.limits,
         "origin": new.origin,
     }
     for name, value in fields.items():

@@ -54,6 +54,9 @@ class Settings:
 
     lease: float = _setting(15.0, "how long a claim stays valid without a heartbeat")
     max_lost: int = _setting(3, "how often a job may lose its worker before it fails")
+    session_concurrency: int = _setting(
+        0, "jobs of one session that may run at once, in all; 0 is no limit"
+    )
     ws_heartbeat: float = _setting(20.0, "between heartbeats on a WebSocket")
     sse_heartbeat: float = _setting(15.0, "between heartbeats on an SSE stream")
     check_every: float = _setting(3.0, "between checks for events that did not reach the hub")

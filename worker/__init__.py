@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hub.limits import Limit as Limit
     from worker.command import CommandFailed as CommandFailed
     from worker.context import Context as Context
     from worker.context import SyncContext as SyncContext
@@ -17,6 +18,7 @@ __all__ = [
     "CommandFailed",
     "Context",
     "Fail",
+    "Limit",
     "Registry",
     "Retry",
     "SyncContext",
@@ -28,6 +30,7 @@ _HOMES = {
     "CommandFailed": "worker.command",
     "Context": "worker.context",
     "Fail": "worker.retry",
+    "Limit": "hub.limits",
     "Registry": "worker.tasks",
     "Retry": "worker.retry",
     "SyncContext": "worker.context",

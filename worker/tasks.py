@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import msgspec
 
 from hub.jobs import QUEUE_NAME, TASK_NAME
+from hub.limits import Limit
 from worker.retry import Retry
 from worker.signature import InvalidParams, ParamsType, TaskError, read_signature, schema_of
 
@@ -36,6 +37,7 @@ class Task:
     ``retry``       policy, or None: one try
     ``confirm``     None, or the prompt a person has to say yes to before the job may start;
                     ``{param}`` in it stands for the value of that param
+    ``limits``      how many jobs may run at once, ``concurrency`` of the task among them
     ``isolate``     "loop" (a coroutine function), "thread" (a plain one) or "process" (either)
     ``context``     name of the Context parameter, or None
     ``function``    the plain function
@@ -57,6 +59,8 @@ class Task:
         queue: str = "default",
         isolate: Isolation | None = None,
         labels: Mapping[str, str] | None = None,
+        concurrency: int | None = None,
+        limits: Sequence[Limit] = (),
         check: Check | None = None,
     ) -> None:
         is_coroutine = inspect.iscoroutinefunction(function)
@@ -72,6 +76,7 @@ class Task:
         self.queue = queue
         self.isolate: Isolation = isolate or ("loop" if is_coroutine else "thread")
         self.labels = dict(labels or {})
+        self.limits = [*([Limit(concurrency)] if concurrency is not None else []), *limits]
         self._check = check
         self._refuse_nonsense(is_coroutine)
         self.__doc__ = function.__doc__
@@ -137,6 +142,8 @@ class Task:
             said["result"] = self._result_schema
         if self.labels:
             said["labels"] = self.labels
+        if self.limits:
+            said["limits"] = msgspec.to_builtins(self.limits)
         return said
 
     def _refuse_nonsense(self, is_coroutine: bool) -> None:
@@ -162,6 +169,14 @@ class Task:
         for used in PLACEHOLDER.findall(self.confirm or ""):
             if used not in known:
                 raise TaskError(f"task {name}: confirm: there is no param {used!r}")
+        for limit in self.limits:
+            try:
+                msgspec.convert(msgspec.to_builtins(limit), Limit)
+            except msgspec.ValidationError as error:
+                raise TaskError(f"task {name}: limits: {error}") from None
+            for used in PLACEHOLDER.findall(limit.key or ""):
+                if used not in known:
+                    raise TaskError(f"task {name}: limits: there is no param {used!r}")
 
 
 class Registry(Mapping[str, Task]):
@@ -209,6 +224,8 @@ def task(
     queue: str = "default",
     isolate: Literal["thread", "process"] | None = None,
     labels: Mapping[str, str] | None = None,
+    concurrency: int | None = None,
+    limits: Sequence[Limit] = (),
 ) -> Callable[[Callable[..., Any]], Task]: ...
 def task(
     function: Callable[..., Any] | None = None,

@@ -17,10 +17,11 @@ import re
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from hub.limits import Limit
 from worker.command_line import CommandLine
 from worker.declared import READERS, Declared
 from worker.environment import FORBIDDEN_PREFIX
@@ -73,6 +74,8 @@ class TaskTable(msgspec.Struct, forbid_unknown_fields=True):
     shell: bool = False
     allow: bool | None = None
     labels: dict[str, str] = {}
+    concurrency: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    limits: list[Limit] = []
 
 
 def load_toml(path: Path, *, allow: Collection[str] = ()) -> Registry:
@@ -144,6 +147,8 @@ def _task(name: str, table: TaskTable, home: Path) -> Task:
         confirm=table.confirm,
         queue=table.queue,
         labels=table.labels,
+        concurrency=table.concurrency,
+        limits=table.limits,
         check=check,
     )
 

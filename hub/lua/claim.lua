@@ -31,6 +31,29 @@ if of == request then
 end
 
 local remembered = {}
+
+local function start(job)
+  local claims = int(tonumber(job.claims) + 1)
+  local changes = {claims = claims, token = claims .. ':' .. random48(), worker = worker,
+    started_at = int(now()), expires_at = false}
+  if job.expires_at then
+    redis.call('ZREM', P .. 'expiring', job.id)
+  end
+  if job.error then
+    changes.error = false
+    changes.traceback = false
+  end
+  if job.run_at then
+    changes.run_at = false
+  end
+  local due = math.max(tonumber(job.updated_at), tonumber(job.run_at or '0'))
+  move(job, 'running', changes)
+  local waited = int(math.max(0, now() - due))
+  hand_out(job, waited)
+  remembered[#remembered + 1] = job.id .. ' ' .. job.token .. ' ' .. waited
+  take_limits(job)
+end
+
 -- Parking and expiring are work too: a call does a bounded amount of it, the next goes on.
 local budget = most + 100
 for q = 7, #ARGV do
@@ -47,35 +70,25 @@ for q = 7, #ARGV do
     for i = 1, #popped, 2 do
       local job = load_job(popped[i])
       local priority = math.floor(tonumber(popped[i + 1]) / PRIORITY_STEP)
-      farthest[priority] = math.max(farthest[priority] or 0, tonumber(popped[i + 1]) - priority * PRIORITY_STEP)
       if not job.id then
         -- Its hash was deleted by hand: there is nothing left to run.
       elseif job.expires_at and tonumber(job.expires_at) <= now() then
         move(job, 'failed', {error = '{"code":"expired","message":"No worker took it within expires_in."}'})
+        pass_on(job)
       elseif not string.find(tasks, ',' .. job.task .. ',', 1, true) then
         local reason = 'task:' .. job.task
         write(job, {parked = reason})
         redis.call('ZADD', P .. 'parked:' .. reason, now(), job.id)
         redis.call('SADD', P .. 'parked', reason)
+        pass_on(job)
       else
-        local claims = int(tonumber(job.claims) + 1)
-        local changes = {claims = claims, token = claims .. ':' .. random48(), worker = worker,
-          started_at = int(now()), expires_at = false}
-        if job.expires_at then
-          redis.call('ZREM', P .. 'expiring', job.id)
+        local limit, list, bound = obstacle(job)
+        if limit then
+          park_behind(job, limit, list, bound, popped[i + 1])
+        else
+          start(job)
+          farthest[priority] = math.max(farthest[priority] or 0, tonumber(popped[i + 1]) - priority * PRIORITY_STEP)
         end
-        if job.error then
-          changes.error = false
-          changes.traceback = false
-        end
-        if job.run_at then
-          changes.run_at = false
-        end
-        local due = math.max(tonumber(job.updated_at), tonumber(job.run_at or '0'))
-        move(job, 'running', changes)
-        local waited = int(math.max(0, now() - due))
-        hand_out(job, waited)
-        remembered[#remembered + 1] = job.id .. ' ' .. job.token .. ' ' .. waited
       end
     end
   end

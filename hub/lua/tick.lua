@@ -106,7 +106,8 @@ if #reasons > 0 then
   end
   for _, reason in ipairs(reasons) do
     local zset = P .. 'parked:' .. reason
-    local entries = redis.call('ZRANGE', zset, 0, most - 1, 'WITHSCORES')
+    -- What waits for its turn is let in by the script that ends another's.
+    local entries = string.find(reason, '^task:') and redis.call('ZRANGE', zset, 0, most - 1, 'WITHSCORES') or {}
     for i = 1, #entries, 2 do
       local job = load_job(entries[i])
       if not job.id then

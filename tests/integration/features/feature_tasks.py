@@ -10,6 +10,20 @@ from worker import ChildFailed, Context, Fail, Retry, SyncContext, task
 #: What ran, by job id.
 runs: dict[str, list[Any]] = {}
 
+#: How many of `lone` ran together, each time that one ran.
+crowd: list[int] = []
+_lone: set[str] = set()
+
+
+@task(concurrency=1)
+async def lone(ctx: Context) -> None:
+    _lone.add(ctx.job_id)
+    crowd.append(len(_lone))
+    await ctx.log("here")
+    await asyncio.sleep(0.01)
+    crowd[-1] = max(crowd[-1], len(_lone))
+    _lone.discard(ctx.job_id)
+
 
 @task
 async def double(n: int) -> int:

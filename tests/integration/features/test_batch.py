@@ -29,7 +29,8 @@ async def batched(hub: Hub, transitions: Transitions) -> Hub:
 
 
 async def post(hub: Hub, body: Any, status: int = 207, **headers: str) -> dict[str, Any]:
-    reply = await hub.client.post("/jobs", json=body, headers=headers)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    reply = await hub.client.post("/jobs", json=body, headers=named)
     assert reply.status_code == status, reply.text
     found: dict[str, Any] = reply.json()
     return found
@@ -62,8 +63,8 @@ async def test_what_is_wrong_with_one_does_not_concern_the_others(
 
 
 async def test_the_same_list_again_is_the_same_jobs(batched: Hub) -> None:
-    first = (await post(batched, [job(), job()], **{"Idempotency-Key": "k"}))["jobs"]
-    again = (await post(batched, [job(), job(text="other")], **{"Idempotency-Key": "k"}))["jobs"]
+    first = (await post(batched, [job(), job()], Idempotency_Key="k"))["jobs"]
+    again = (await post(batched, [job(), job(text="other")], Idempotency_Key="k"))["jobs"]
 
     assert first[0]["job_id"] != first[1]["job_id"]
     assert again[0] == {**first[0], "status": 200}
