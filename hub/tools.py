@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -13,6 +13,8 @@ from hub.states import STATUSES
 
 #: Agents end a tool call after a minute; a wait ends before.
 TOOL_WAIT: Final = 45
+#: Of a task's name in a tool's, which may have 64 characters.
+_TASK_CHARS: Final = 49
 _SCALARS: Final = frozenset({"string", "integer", "number", "boolean"})
 
 
@@ -29,9 +31,25 @@ class Tool:
     body: Mapping[str, Any] | None = None
 
 
-def tools_of(tasks: Mapping[str, Announcement]) -> list[Tool]:
-    """The tools for these tasks: five for any job, and one a task that starts it."""
-    return [*_common(tasks), *(_run(task) for task in tasks.values())]
+def tools_of(tasks: Mapping[str, Announcement], *, wait: bool = True) -> list[Tool]:
+    """The tools for these tasks: five for any job, and one a task that starts it. Of tasks whose
+    tools would be called the same, the first has it; `start_job` starts them all. `wait`: whether
+    `check_job_status` may wait for the job's end."""
+    made = [*_common(tasks, wait), *(_run(task) for task in tasks.values())]
+    return list({tool.name: tool for tool in reversed(made)}.values())[::-1]
+
+
+def task_of(tool: Tool) -> str | None:
+    """The task that a tool starts; None for the five."""
+    task = tool.body.get("task") if tool.body else None
+    return task if isinstance(task, str) else None
+
+
+def rendered(tools: Iterable[Tool], format: Literal["openai", "mcp", "gantz"], url: str) -> Any:
+    """Tools in one of the formats; `url` is the hub's, for gantz."""
+    if format == "gantz":
+        return gantz(tools, url)
+    return mcp(tools) if format == "mcp" else openai(tools)
 
 
 def openai(tools: Iterable[Tool]) -> list[dict[str, Any]]:
@@ -81,8 +99,17 @@ def _object(properties: Mapping[str, Any], *required: str) -> dict[str, Any]:
     }
 
 
-def _common(tasks: Mapping[str, Announcement]) -> list[Tool]:
+def _common(tasks: Mapping[str, Announcement], wait: bool) -> list[Tool]:
     job_id = {"job_id": {"type": "string", "description": "The job's id."}}
+    waits = {
+        "wait": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": TOOL_WAIT,
+            "default": 0,
+            "description": "Wait up to so many seconds for its end, or for a question.",
+        }
+    }
     return [
         Tool(
             name="start_job",
@@ -106,9 +133,9 @@ def _common(tasks: Mapping[str, Announcement]) -> list[Tool]:
             name="check_job_status",
             description="How a job is: its status, progress, result or error, and its question"
             " where it asks one.",
-            parameters=_object(job_id, "job_id"),
+            parameters=_object({**job_id, **(waits if wait else {})}, "job_id"),
             method="GET",
-            path="/jobs/{job_id}",
+            path="/jobs/{job_id}" + ("?wait={wait}" if wait else ""),
         ),
         Tool(
             name="cancel_job",
@@ -155,7 +182,7 @@ def _run(task: Announcement) -> Tool:
         "It runs in the background: you get its id at once, the person is told of its end."
     )
     return Tool(
-        name=f"run_{task.name.replace('.', '_')}_background",
+        name=f"run_{task.name.replace('.', '_')[:_TASK_CHARS]}_background",
         description=" ".join(words),
         parameters={"type": "object", "properties": {}, **schema},
         method="POST",
@@ -176,7 +203,7 @@ def _gantz(tool: Tool, url: str) -> dict[str, Any]:
         if (name in required or "default" in schema)
         and (schema.get("type") in _SCALARS or (name, tool.name) == ("params", "start_job"))
     }
-    path = tool.path.replace("{job_id}", "{{job_id}}")
+    path = tool.path.replace("{", "{{").replace("}", "}}")
     if tool.name == "list_jobs":
         path += "?session_id=${JOBCAST_SESSION}"
     http: dict[str, Any] = {
@@ -186,7 +213,7 @@ def _gantz(tool: Tool, url: str) -> dict[str, Any]:
             "Authorization": "Bearer ${JOBCAST_TOKEN}",
             "Content-Type": "application/json",
         },
-        "timeout": f"{TOOL_WAIT}s",
+        "timeout": f"{TOOL_WAIT + 10}s",
     }
     if tool.body is not None:
         body = dict(tool.body)

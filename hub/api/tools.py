@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from hub.api.operation import Operation, answer, caller, read_query
 from hub.services import services_of
-from hub.tools import gantz, mcp, openai, tools_of
+from hub.tools import rendered, tools_of
 
 
 class ToolsQuery(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -24,12 +24,11 @@ async def _tools(request: Request) -> Response:
     principal.require("read")
     query: ToolsQuery = read_query(request, ToolsQuery)
     tools = tools_of(await services.enqueuer.announced())
-    if query.format == "gantz":
-        url = services.settings.public_url or str(request.base_url)
-        return Response(
-            gantz(tools, url), headers={"Cache-Control": "no-store"}, media_type="application/yaml"
-        )
-    return answer(mcp(tools) if query.format == "mcp" else openai(tools))
+    shown = rendered(tools, query.format, services.settings.public_url or str(request.base_url))
+    if isinstance(shown, str):
+        headers = {"Cache-Control": "no-store"}
+        return Response(shown, headers=headers, media_type="application/yaml")
+    return answer(shown)
 
 
 OPERATIONS: Final = (

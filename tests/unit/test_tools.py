@@ -100,7 +100,7 @@ def test_gantz() -> None:
     assert 'Authorization: "Bearer ${JOBCAST_TOKEN}"' in lines
     assert "tags" not in text
     check = lines_of(text, "check_job_status")
-    assert 'url: "http://hub:8080/jobs/{{job_id}}"' in check
+    assert 'url: "http://hub:8080/jobs/{{job_id}}?wait={{wait}}"' in check
     start = json.loads(
         next(line for line in lines_of(text, "start_job") if line.startswith("body: "))[6:]
     )
