@@ -99,6 +99,7 @@ class QueuedPipe:
         self._tell = False
         self._room = asyncio.Event()
         self._cut = False
+        self._gone = False
 
     # ------------------------------------------------------------------ for subclasses
 
@@ -168,7 +169,7 @@ class QueuedPipe:
     async def writable(self, bound: int) -> None:
         """Returns once no more than so many bytes are unsent: whoever answers what a client sends
         waits here, so that a client that does not read is not read from either."""
-        while self._size > bound and self._end is None:
+        while self._size > bound and self._end is None and not self._gone:
             self._room.clear()
             await self._room.wait()
 
@@ -177,6 +178,11 @@ class QueuedPipe:
 
     def tick(self, now: float) -> None:
         """Pings are the server's business."""
+
+    def _lost(self) -> None:
+        self._gone = True
+        self._room.set()
+        self._owner.leaving()
 
     def _wake(self) -> None:
         if self._sender is None and self._main is not None:
@@ -199,10 +205,10 @@ class QueuedPipe:
                 self._owner.drained()
         except Disconnected:
             # The server tells whoever receives as well.
-            self._owner.leaving()
+            self._lost()
         except Exception:
             log.exception("cannot send to a client")
-            self._owner.leaving()
+            self._lost()
             self.cut()
         finally:
             self._sending = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -59,15 +60,22 @@ class Wire:
 
 @asynccontextmanager
 async def wire(
-    hub: Hub, path: str = "/ws", token: str | None = "", **how: Any
+    hub: Hub, path: str = "/ws", token: str | None = "", *, narrow: bool = False, **how: Any
 ) -> AsyncIterator[Wire]:
-    """A WebSocket for a token (None: without; "": a good one for s1) in the header."""
+    """A WebSocket for a token (None: without; "": a good one for s1) in the header. Where it is
+    `narrow`, little fits into what the client has not read."""
+    if narrow:
+        how["sock"] = sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        sock.connect(("127.0.0.1", int(hub.url.rpartition(":")[2])))
+        how["max_queue"] = 1
     headers = dict(how.pop("headers", {}))
     if token is not None:
         headers["Authorization"] = f"Bearer {token or hub.token()}"
     url = "ws" + hub.url.removeprefix("http") + path
-    async with connect(url, additional_headers=headers, open_timeout=20, **how) as socket:
-        yield Wire(socket)
+    how = {"additional_headers": headers, "open_timeout": 20, **how}
+    async with connect(url, **how) as connection:
+        yield Wire(connection)
 
 
 class Hands:

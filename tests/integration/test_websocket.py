@@ -21,6 +21,19 @@ from tests.running_hub import Hub, running
 from tests.wire import Hands, Wire, stuck, wire
 
 
+@pytest.fixture(params=[True, False], ids=["transport", "asgi"])
+def fast(request: pytest.FixtureRequest) -> bool:
+    """Both ways out: what a client sees is the same."""
+    chosen: bool = request.param
+    return chosen
+
+
+@pytest.fixture
+async def hub(settings: Settings, fast: bool) -> AsyncIterator[Hub]:
+    async with running(settings, API_KEY, fast=fast) as hub:
+        yield hub
+
+
 @pytest.fixture
 def hands(hub: Hub) -> Hands:
     return Hands(hub.services)
@@ -102,6 +115,7 @@ async def test_the_beginning_of_a_session_is_a_cursor_too(hub: Hub, hands: Hands
         assert (await client.frame())["type"] == "job.pending"
 
 
+@pytest.mark.parametrize("fast", [True], indirect=True)
 @pytest.mark.parametrize("after", ["", "nonsense", "9-9", "1-1", "0-1", "-", "9" * 400, "1-٣"])
 async def test_a_cursor_that_is_none_becomes_a_snapshot(hub: Hub, hands: Hands, after: str) -> None:
     job_id = await hands.queue()
@@ -217,6 +231,7 @@ async def test_scopes_are_checked(hub: Hub, hands: Hands) -> None:
         assert await client.closed() == 4403
 
 
+@pytest.mark.parametrize("fast", [True], indirect=True)
 @pytest.mark.parametrize(
     ("frame", "pointer"),
     [
@@ -321,9 +336,9 @@ async def test_without_a_token_nothing_but_auth_is_heard(
 
 
 async def test_a_token_that_expires_ends_the_socket_unless_it_is_renewed(
-    settings: Settings,
+    settings: Settings, fast: bool
 ) -> None:
-    async with running(dataclasses.replace(settings, ws_heartbeat=0.2), API_KEY) as hub:
+    async with running(dataclasses.replace(settings, ws_heartbeat=0.2), API_KEY, fast=fast) as hub:
         short = hub.token(ttl=1)
         async with wire(hub, "/ws/s1", short) as stays, wire(hub, "/ws/s1", short) as ends:
             await stays.send(type="auth", token=hub.token(), ref="more")
@@ -368,9 +383,9 @@ async def test_a_foreign_origin_is_refused_by_http(hub: Hub) -> None:
 # ------------------------------------------------------------------ limits
 
 
-async def test_limits_send_away_for_now(settings: Settings) -> None:
+async def test_limits_send_away_for_now(settings: Settings, fast: bool) -> None:
     tight = dataclasses.replace(settings, sessions_per_socket=2, connections_per_session=2)
-    async with running(tight, API_KEY) as hub:
+    async with running(tight, API_KEY, fast=fast) as hub:
         token = hub.token("a", "b", "c")
         async with wire(hub, token=token) as client:
             for session_id in "aba":
@@ -395,8 +410,8 @@ async def test_limits_send_away_for_now(settings: Settings) -> None:
             await client.until("hello")
 
 
-async def test_connecting_too_often_is_sent_away(settings: Settings) -> None:
-    async with running(dataclasses.replace(settings, connect_rate=0.01), API_KEY) as hub:
+async def test_connecting_too_often_is_sent_away(settings: Settings, fast: bool) -> None:
+    async with running(dataclasses.replace(settings, connect_rate=0.01), API_KEY, fast=fast) as hub:
         hub.services.connect_limit._burst = 0.0
         async with wire(hub) as client:
             assert await client.closed() == 4010
@@ -406,8 +421,8 @@ async def test_connecting_too_often_is_sent_away(settings: Settings) -> None:
 # ------------------------------------------------------------------ heartbeats and ends
 
 
-async def test_heartbeats_cover_what_was_sent_before_them(settings: Settings) -> None:
-    async with running(dataclasses.replace(settings, ws_heartbeat=0.1), API_KEY) as hub:
+async def test_heartbeats_cover_what_was_sent_before_them(settings: Settings, fast: bool) -> None:
+    async with running(dataclasses.replace(settings, ws_heartbeat=0.1), API_KEY, fast=fast) as hub:
         hands = Hands(hub.services)
         async with wire(hub, "/ws/s1") as client:
             await client.until("hello")
@@ -438,8 +453,8 @@ async def test_a_deleted_session_ends_its_subscriptions(hub: Hub, hands: Hands) 
         assert (hello["jobs"], hello["cursor"]) == ([], "0-0")
 
 
-async def test_a_drain_says_goodbye_and_when_to_come_back(settings: Settings) -> None:
-    async with running(settings, API_KEY) as hub:
+async def test_a_drain_says_goodbye_and_when_to_come_back(settings: Settings, fast: bool) -> None:
+    async with running(settings, API_KEY, fast=fast) as hub:
         async with wire(hub, "/ws/s1") as client:
             await client.until("hello")
             drained = asyncio.create_task(hub.services.drain())
@@ -466,9 +481,11 @@ async def test_a_client_that_vanishes_leaves_nothing(hub: Hub) -> None:
 
 
 @pytest.fixture
-async def narrow(settings: Settings) -> AsyncIterator[Hub]:
+async def narrow(settings: Settings, fast: bool) -> AsyncIterator[Hub]:
     """A hub whose clients fall behind early."""
-    async with running(dataclasses.replace(settings, unsent_bytes=4_096), API_KEY) as hub:
+    async with running(
+        dataclasses.replace(settings, unsent_bytes=4_096), API_KEY, fast=fast
+    ) as hub:
         yield hub
 
 
@@ -481,7 +498,7 @@ def no_streams(hub: Hub) -> Callable[[], Awaitable[bool]]:
 
 async def test_a_slow_client_lags_and_has_every_lifecycle_event_in_the_end(narrow: Hub) -> None:
     hands = Hands(narrow.services)
-    async with wire(narrow, "/ws/s1", max_queue=1) as client:
+    async with wire(narrow, "/ws/s1", narrow=True) as client:
         await client.until("hello")
         job_id = await hands.start()
         jobs = 1 + await stuck(narrow, hands)
@@ -509,11 +526,13 @@ async def test_a_slow_client_lags_and_has_every_lifecycle_event_in_the_end(narro
     assert kinds.count("job.progress") == kinds.count("job.log_gap") == kinds.count("hello") == 1
 
 
-async def test_a_client_without_progress_is_closed_as_too_slow(settings: Settings) -> None:
+async def test_a_client_without_progress_is_closed_as_too_slow(
+    settings: Settings, fast: bool
+) -> None:
     impatient = dataclasses.replace(settings, unsent_bytes=4_096, stall_close=0.3)
-    async with running(impatient, API_KEY) as hub:
+    async with running(impatient, API_KEY, fast=fast) as hub:
         hands = Hands(hub.services)
-        async with wire(hub, "/ws/s1", max_queue=1) as client:
+        async with wire(hub, "/ws/s1", narrow=True) as client:
             await client.until("hello")
             await stuck(hub, hands)
 
@@ -533,7 +552,7 @@ async def test_a_client_that_asks_and_does_not_read_is_not_read_from(narrow: Hub
         while True:
             await client.socket.send(flood)
 
-    async with wire(narrow, max_queue=1) as client:
+    async with wire(narrow, narrow=True) as client:
         # It never ends by itself: the hub stops reading, and then the client cannot send.
         asking = asyncio.create_task(ask(client))
         streams = narrow.services.streams
