@@ -34,7 +34,8 @@ class Announcement(Struct, kw_only=True):
     name: str
     description: str = ""
     title: str | None = None
-    params: Raw = Raw(b"{}")
+    # A factory: msgspec cannot show a Raw default in a schema.
+    params: Raw = msgspec.field(default_factory=lambda: Raw(b"{}"))
     timeout: float | None = None
     max_attempts: int = 1
     confirm: str | None = None
