@@ -133,20 +133,18 @@ async def test_jobs_of_other_sessions_are_unknown(hub: Hub, hand: Hand, tools: T
     assert job.status == "pending"
 
 
-WRONG: list[tuple[str, dict[str, object] | str, str]] = (
-    [
-        ("fly", {}, "there is no tool 'fly'. There are: start_job, check_job_status"),
-        ("start_job", {"params": {}}, "- task: is required"),
-        ("start_job", {"task": "fly", "params": {}}, "- task: "),
-        ("run_echo_background", {}, "- params/text: is required"),
-        ("run_echo_background", {"text": "x", "b": 1}, "- params/b: is not known here"),
-        ("check_job_status", {"job_id": 7}, "- job_id: "),
-        ("check_job_status", "{", "- arguments: are not JSON"),
-        ("check_job_status", "[]", "- arguments: must be a JSON object"),
-        ("check_job_status", "\ud800", "- arguments: are not JSON"),
-        ("run_agent_turn_background", {}, "there is no tool"),
-    ],
-)
+WRONG: list[tuple[str, dict[str, object] | str, str]] = [
+    ("fly", {}, "there is no tool 'fly'. There are: start_job, check_job_status"),
+    ("start_job", {"params": {}}, "- task: is required"),
+    ("start_job", {"task": "fly", "params": {}}, "- task: "),
+    ("run_echo_background", {}, "- params/text: is required"),
+    ("run_echo_background", {"text": "x", "b": 1}, "- params/b: is not known here"),
+    ("check_job_status", {"job_id": 7}, "- job_id: "),
+    ("check_job_status", "{", "- arguments: are not JSON"),
+    ("check_job_status", "[]", "- arguments: must be a JSON object"),
+    ("check_job_status", "\ud800", "- arguments: are not JSON"),
+    ("run_agent_turn_background", {}, "there is no tool"),
+]
 
 
 async def test_what_is_wrong_is_told(hub: Hub, hand: Hand) -> None:
