@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ from hub.origins import Origins
 from hub.page import page_routes
 from hub.problems import handle
 from hub.ratelimit import RateLimit
+from hub.scheduler import Scheduler
 from hub.scripts import Scripts
 from hub.services import Services
 from hub.settings import Settings
@@ -47,8 +48,8 @@ ENQUEUE_BURST: Final = 5
 
 
 def create_app(settings: Settings, board: Board | None = None) -> Starlette:
-    """The app. Its lifespan connects to Redis, and refuses one that is not fit. `board` is for
-    processes that share a port.
+    """The app. Its lifespan connects to Redis, and refuses one that is not fit; for one that is
+    mounted in another app see `lifespan`. `board` is for processes that share a port.
 
     Raises SettingsError for settings that cannot be: no secret, keys that are none, and so on."""
     auth, origins = Authenticator(settings), Origins(settings)
@@ -81,6 +82,14 @@ def create_app(settings: Settings, board: Board | None = None) -> Starlette:
     return app
 
 
+def lifespan(app: Starlette) -> AbstractAsyncContextManager[Any]:
+    """What runs an app of `create_app` that is mounted in another one: Starlette runs the
+    lifespan of the outermost app only, so that one has to enter this in its own.
+
+    Raises SettingsError for a server that cannot be reached or is not fit."""
+    return app.router.lifespan_context(app)
+
+
 def _handlers() -> dict[Any, Any]:
     kinds = (JobcastError, HTTPException, RedisError, ClientDisconnect, Exception)
     return dict.fromkeys(kinds, handle)
@@ -101,6 +110,7 @@ def _services(
 ) -> Services:
     scripts = Scripts(settings)
     store = Store(redis, scripts)
+    enqueuer = Enqueuer(store, settings)
     fanout = Fanout(
         redis, store, limit=settings.connections_per_session, check_every=settings.check_every
     )
@@ -112,7 +122,8 @@ def _services(
         transitions=Transitions(redis, scripts),
         auth=auth,
         origins=origins,
-        enqueuer=Enqueuer(store, settings),
+        enqueuer=enqueuer,
+        scheduler=Scheduler(redis, scripts, enqueuer, lease=settings.lease, keep=settings.keep),
         fanout=fanout,
         streams=Streams(fanout, settings),
         connect_limit=RateLimit(settings.connect_rate, settings.connect_rate * CONNECT_BURST),
@@ -139,7 +150,7 @@ async def _running(services: Services) -> AsyncIterator[None]:
             for name, run in (
                 ("fanout", services.fanout.run),
                 ("streams", services.streams.run),
-                ("tick", Ticker(redis, scripts).run),
+                ("tick", Ticker(redis, scripts, services.scheduler).run),
                 ("webhooks", deliverer),
                 ("event-loop lag", services.loop_lag.run),
                 ("metrics", partial(keep_posted, services)),

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from hub.api.operation import Operation
+from hub.api.operation import Operation, seen_at
 from hub.fields import NO_NEWLINE
 from hub.problems import MEDIA_TYPE, Problem
 
@@ -43,15 +43,16 @@ _PROBLEMS: Final = {
 def openapi_routes(operations: Sequence[Operation]) -> list[BaseRoute]:
     """The route of the document about these operations. It needs no credential."""
 
-    async def endpoint(_: Request) -> Response:
-        return Response(_encoded(tuple(operations)), media_type="application/json")
+    async def endpoint(request: Request) -> Response:
+        found = _encoded(tuple(operations), seen_at(request, "") or "/")
+        return Response(found, media_type="application/json")
 
     return [Route("/openapi.json", endpoint)]
 
 
 @lru_cache(maxsize=4)
-def _encoded(operations: tuple[Operation, ...]) -> bytes:
-    return msgspec.json.encode(document(operations))
+def _encoded(operations: tuple[Operation, ...], server: str) -> bytes:
+    return msgspec.json.encode({**document(operations), "servers": [{"url": server}]})
 
 
 def document(operations: Iterable[Operation]) -> dict[str, Any]:

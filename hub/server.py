@@ -71,6 +71,7 @@ class Server(uvicorn.Server):
                 lifespan="on",
                 log_config=None,
                 server_header=False,
+                forwarded_allow_ips=settings.trusted_proxies,
                 timeout_keep_alive=KEEP_ALIVE,
                 timeout_graceful_shutdown=SHUTDOWN_GRACE,
             )

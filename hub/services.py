@@ -16,6 +16,7 @@ from hub.loop_lag import LoopLag
 from hub.metrics.board import Board
 from hub.origins import Origins
 from hub.ratelimit import RateLimit
+from hub.scheduler import Scheduler
 from hub.scripts import Scripts
 from hub.settings import Settings
 from hub.store import Store
@@ -24,6 +25,10 @@ from hub.transitions import Transitions
 if TYPE_CHECKING:
     from hub.fanout import Fanout
     from hub.streams import Streams
+
+
+class NotStarted(RuntimeError):
+    """The app is asked before its lifespan began: an error of whoever mounted it."""
 
 
 @dataclass(kw_only=True)
@@ -41,6 +46,7 @@ class Services:
     auth: Authenticator
     origins: Origins
     enqueuer: Enqueuer
+    scheduler: Scheduler
     fanout: Fanout
     streams: Streams
     connect_limit: RateLimit
@@ -59,5 +65,10 @@ class Services:
 
 def services_of(connection: HTTPConnection) -> Services:
     """The services of the app that serves this request or WebSocket."""
-    services: Services = connection.app.state.services
+    services: Services | None = getattr(connection.app.state, "services", None)
+    if services is None:
+        raise NotStarted(
+            "Jobcast is mounted in an app that did not start it. Starlette runs the lifespan of "
+            "the outermost app only: enter hub.app.lifespan(app) in yours."
+        )
     return services

@@ -34,6 +34,10 @@ class Settings:
     host: str = _setting("127.0.0.1", "address that the hub binds to")
     port: int = _setting(8080, "port that the hub binds to; 0 picks one")
     public_url: str = _setting("", "URL that browsers see, when behind a proxy")
+    trusted_proxies: str = _setting(
+        "127.0.0.1,::1",
+        "proxies whose X-Forwarded-For and -Proto count: addresses or CIDRs, comma-separated",
+    )
     origins: str = _setting("", "further browser origins that may connect, comma-separated")
     agent: bool = _setting(True, "the built-in agent answers messages")
 

@@ -21,6 +21,7 @@ from hub.api.operation import (
     read_body,
     read_json,
     read_query,
+    seen_at,
 )
 from hub.api.shown import shown
 from hub.api.waiting import wait_for
@@ -76,7 +77,7 @@ async def _create_one(
         idempotency_key=_idempotency_key(request),
         may_call_back=principal.is_key,
     )
-    return _queued(done, principal)
+    return _queued(request, done, principal)
 
 
 def _idempotency_key(request: Request) -> str | None:
@@ -88,10 +89,11 @@ def _idempotency_key(request: Request) -> str | None:
     return key
 
 
-def _queued(done: Enqueued, principal: Principal) -> Response:
+def _queued(request: Request, done: Enqueued, principal: Principal) -> Response:
     job = done.job
     body = Queued(job_id=job.id, status=job.status, job=shown(job, principal), token=done.token)
-    return answer(body, 202 if done.created else 200, {"Location": f"/jobs/{job.id}"})
+    location = seen_at(request, f"/jobs/{job.id}")
+    return answer(body, 202 if done.created else 200, {"Location": location})
 
 
 async def _get(request: Request) -> Response:
@@ -146,7 +148,7 @@ async def _retry(request: Request) -> Response:
     await no_body(request)
     job = await visible_job(services.store, principal, request.path_params["job_id"], "enqueue")
     done = await services.enqueuer.retry(job, credential=principal.credential)
-    return _queued(done, principal)
+    return _queued(request, done, principal)
 
 
 async def _input(request: Request) -> Response:

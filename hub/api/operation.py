@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
@@ -118,6 +119,13 @@ async def no_body(request: Request) -> None:
 def read_query(request: Request, kind: type[Any]) -> Any:
     """The query string as the struct `kind`. Raises BadInput naming each wrong parameter."""
     return decode_query(request.query_params.multi_items(), kind, WORDS)
+
+
+def seen_at(request: Request, path: str) -> str:
+    """A path of the hub's as its clients see it: below the path of JOBCAST_PUBLIC_URL, or else
+    below where the app is mounted."""
+    public = urlsplit(services_of(request).settings.public_url).path.rstrip("/")
+    return (public or request.scope.get("root_path", "")) + path
 
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hub.api.operation import Operation, answer, caller, read_body, read_query
+from hub.api.operation import Operation, answer, caller, read_body, read_query, seen_at
 from hub.fields import Limit, SessionId
 from hub.services import services_of
 from hub.webhooks.registry import OwnedWebhook, Registry, Secret, WebhookRequest
@@ -34,7 +34,7 @@ async def _create(request: Request) -> Response:
     principal = caller(request)
     wanted: WebhookRequest = await read_body(request, WebhookRequest)
     webhook = await _registry(request).register(principal, wanted)
-    return answer(webhook, 201, {"Location": f"/webhooks/{webhook.id}"})
+    return answer(webhook, 201, {"Location": seen_at(request, f"/webhooks/{webhook.id}")})
 
 
 async def _list(request: Request) -> Response:
