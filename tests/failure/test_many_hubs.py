@@ -57,8 +57,7 @@ class Fleet:
         self._processes[number] = await self.start(number)
 
     async def __aenter__(self) -> Fleet:
-        for number in range(2):
-            self._processes.append(await self.start(number))
+        self._processes += await asyncio.gather(self.start(0), self.start(1))
         return self
 
     async def __aexit__(self, *_: object) -> None:

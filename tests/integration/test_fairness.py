@@ -17,7 +17,7 @@ from tests.wire import Hands, stuck, wire
 async def test_a_session_far_behind_does_not_hold_up_the_others(
     settings: Settings, fast: bool
 ) -> None:
-    backlog, quiet = 300, ["s2", "s3", "s4"]
+    backlog, quiet = 150, ["s2", "s3", "s4"]
     narrow = dataclasses.replace(settings, unsent_bytes=4_096)
     async with running(narrow, API_KEY, fast=fast) as hub:
         hands = Hands(hub.services)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 
@@ -17,7 +18,11 @@ from hub.settings import Settings
 from tests.conftest import API_KEY, SECRET, Server, wait_until
 from tests.running_hub import Hub, running
 from tests.wire import Hands, stuck, wire
+from worker import Fail, task
 from worker.meter import Meter
+from worker.processes import Processes
+from worker.runner import Options, Runner
+from worker.tasks import Registry
 
 TOKEN = "only-for-metrics-0123456789"
 
@@ -202,6 +207,34 @@ async def test_without_redis_the_hub_still_tells_its_own(own_valkey: Server) -> 
         assert "jobcast_hub_connections" in found.names
         assert found("jobcast_hub_processes") == 1
         assert found("jobcast_queue_depth") == 0
+
+
+@task
+async def swift(fails: bool = False) -> None:
+    if fails:
+        raise Fail("as it was asked")
+
+
+async def test_workers_tell_how_long_jobs_take(hub: Hub, settings: Settings) -> None:
+    registry = Registry()
+    registry.add(swift)
+    async with Processes.local() as processes:
+        runner = Runner(registry, settings, processes, Options(grace=0, name="tester"))
+        working = asyncio.create_task(runner.run())
+        await until(hub, "jobcast_workers", 1)
+        for fails in (False, False, True):
+            body = {"task": "swift", "session_id": "s1", "params": {"fails": fails}}
+            assert (await hub.client.post("/jobs", json=body)).status_code == 202
+        await until(hub, "jobcast_job_pickup_seconds_count", 3, task="swift")
+        await until(hub, "jobcast_job_run_seconds_count", 3, task="swift")
+        await until(hub, "jobcast_job_runs_total", 2, task="swift", status="completed")
+        await until(hub, "jobcast_job_runs_total", 1, task="swift", status="failed")
+        runner.drain()
+        assert await working == 0
+    # They outlive the worker.
+    found = await read(hub)
+    assert found("jobcast_workers") == 0
+    assert found("jobcast_job_runs_total", task="swift") == 3
 
 
 def test_a_short_token_for_metrics_is_refused(settings: Settings) -> None:
