@@ -6,10 +6,12 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 8080
 DATA_DIR ?= .jobcast
+# Of a chaos run; SEED repeats one.
+SECONDS ?= 60
 # Test processes; each has a Valkey and ports of its own.
 JOBS ?= 2
 
-.PHONY: run demo test test-slow lint format clean
+.PHONY: run demo test test-slow chaos lint format clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/jobcast dev --host $(HOST) --port $(PORT) --data-dir $(DATA_DIR)
@@ -22,6 +24,10 @@ test: lint
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/pytest -n $(JOBS) -m slow
+
+# Kills everything all the time and proves that nothing was lost; a run prints its seed.
+chaos: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) --seconds $(SECONDS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check
