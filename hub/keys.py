@@ -28,6 +28,8 @@ WEBHOOKS = PREFIX + "webhooks"  # zset: webhook id by creation (ms)
 WEBHOOK_NEXT = PREFIX + "webhook_next"  # zset: webhooks by when one has something to send (ms)
 METRICS = PREFIX + "metrics"  # hash: how long jobs took (hub/metrics/timings.py)
 TICK = PREFIX + "tick"  # hash: the tick's leader, its last run, its hold
+SCHEDULES = PREFIX + "schedules"  # zset: schedule by its next firing (ms)
+SCHEDULE_SPECS = PREFIX + "schedule_specs"  # hash: schedule -> its task, a space, and JSON
 CONTROL = PREFIX + "control"  # channel: to workers
 
 

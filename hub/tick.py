@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from hub.errors import JobcastError
+from hub.scheduler import Scheduler
 from hub.scripts import Scripts, text
 
 log = logging.getLogger("jobcast.tick")
@@ -20,7 +22,8 @@ BATCH = 200
 
 
 class Tick(NamedTuple):
-    """What one tick did: `role` is led, follows or holds (led, but reaped nothing)."""
+    """What one tick did: `role` is led, follows or holds (led, but reaped nothing). `schedules` are
+    those that are due, for the leader to fire."""
 
     role: str
     reaped: int
@@ -28,6 +31,7 @@ class Tick(NamedTuple):
     expired: int
     unparked: int
     forgotten: int
+    schedules: int
 
     @property
     def full(self) -> bool:
@@ -36,11 +40,12 @@ class Tick(NamedTuple):
 
 
 class Ticker:
-    """Runs the tick every half second; one of all tickers leads at a time."""
+    """Runs the tick every half second; one of all tickers leads at a time, and fires schedules."""
 
-    def __init__(self, redis: Redis, scripts: Scripts) -> None:
+    def __init__(self, redis: Redis, scripts: Scripts, scheduler: Scheduler | None = None) -> None:
         self._redis = redis
         self._scripts = scripts
+        self._scheduler = scheduler
         self._id = os.urandom(8).hex()
 
     async def once(self) -> Tick:
@@ -65,8 +70,16 @@ class Ticker:
                     log.warning("took %d jobs from workers that went silent", tick.reaped)
                 if tick.full:
                     pause = 0.0
+                if tick.schedules and self._scheduler is not None:
+                    await self._fire(self._scheduler)
             except (RedisError, OSError) as error:
                 if not down:
                     log.warning("cannot tick while Redis is away: %s", error)
                     down = True
             await asyncio.sleep(pause)
+
+    async def _fire(self, scheduler: Scheduler) -> None:
+        try:
+            await scheduler.fire()
+        except JobcastError as error:
+            log.warning("schedules are late: %s", error)

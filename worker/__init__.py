@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from worker.retry import Fail as Fail
     from worker.retry import Retry as Retry
     from worker.tasks import Registry as Registry
+    from worker.tasks import schedule as schedule
     from worker.tasks import task as task
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Registry",
     "Retry",
     "SyncContext",
+    "schedule",
     "task",
 ]
 
@@ -34,6 +36,7 @@ _HOMES = {
     "Registry": "worker.tasks",
     "Retry": "worker.retry",
     "SyncContext": "worker.context",
+    "schedule": "worker.tasks",
     "task": "worker.tasks",
 }
 

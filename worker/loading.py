@@ -9,6 +9,7 @@ from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 
+from hub.schedule import Schedule
 from worker.tasks import Registry, Task
 from worker.toml_tasks import load_toml
 
@@ -26,9 +27,10 @@ class LoadError(Exception):
 def load(target: str, *, allow: Collection[str] = ()) -> Registry:
     """The tasks of ``module``, ``module:attribute`` or ``path/to/file.toml``.
 
-    A module gives every Task in its namespace; an attribute is a Registry, a Task or an object (a
-    module, a class) with Tasks in it. The working directory is put at the end of the import path:
-    it adds modules and hides none. ``allow`` names tasks that their toml file leaves off.
+    A module gives every Task and schedule in its namespace; an attribute is a Registry, a Task or
+    an object (a module, a class) with Tasks in it. The working directory is put at the end of the
+    import path: it adds modules and hides none. ``allow`` names tasks that their toml file leaves
+    off.
 
     Raises LoadError, and TaskError for a task that is declared wrongly; whatever else the module
     itself raises while it is imported comes through unchanged.
@@ -60,9 +62,13 @@ def _tasks_in(found: object) -> Registry:
     if isinstance(found, Task):
         registry.add(found)
         return registry
-    for value in vars(found).values() if hasattr(found, "__dict__") else ():
+    values = list(vars(found).values()) if hasattr(found, "__dict__") else []
+    for value in values:
         if isinstance(value, Task):
             registry.add(value)
+    for value in values:
+        if isinstance(value, Schedule):
+            registry.add_schedule(value)
     return registry
 
 

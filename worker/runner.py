@@ -21,6 +21,7 @@ from hub.connection import check_server, connect
 from hub.enqueue import Enqueuer
 from hub.errors import SettingsError
 from hub.jobs import AGENT_QUEUE, iso
+from hub.scheduler import Scheduler
 from hub.scripts import Scripts
 from hub.settings import Settings
 from hub.store import Store
@@ -94,6 +95,10 @@ class Runner:
         self._scripts = Scripts(settings)
         self._transitions = Transitions(self._redis, self._scripts)
         self._store = Store(self._redis, self._scripts)
+        self._enqueuer = Enqueuer(self._store, settings)
+        self._scheduler = Scheduler(
+            self._redis, self._scripts, self._enqueuer, lease=settings.lease, keep=settings.keep
+        )
         self._meter = Meter(self._redis)
         self._crew = Crew(self._end_for_a_fresh_one, self._meter.timings)
         queues = options.queues
@@ -156,13 +161,12 @@ class Runner:
                 channels = Channels(self._redis, control)
                 control.listen(channels)
                 control.children = Children(
-                    self._store, self._transitions, Enqueuer(self._store, self._settings), channels
+                    self._store, self._transitions, self._enqueuer, channels
                 )
+                ticker = Ticker(self._redis, self._scripts, self._scheduler)
                 services = [
                     group.create_task(keep_running("the control channel", channels.run)),
-                    group.create_task(
-                        keep_running("the tick", Ticker(self._redis, self._scripts).run)
-                    ),
+                    group.create_task(keep_running("the tick", ticker.run)),
                     group.create_task(keep_running("announcing", self._keep_announced)),
                     group.create_task(keep_running("metrics", self._meter.run)),
                 ]
@@ -255,6 +259,7 @@ class Runner:
         if self._registry:
             announcements = self._registry.announce()
             await persist(lambda: self._transitions.announce(announcements))
+            await persist(lambda: self._scheduler.announce(self._registry.schedules, announcements))
 
     async def _keep_announced(self) -> None:
         """Announces again when Redis is back: it may have forgotten, or be another one."""

@@ -11,13 +11,14 @@ import msgspec
 
 from hub.jobs import QUEUE_NAME, TASK_NAME
 from hub.limits import Limit
+from hub.schedule import Schedule
 from worker.retry import Retry
 from worker.signature import InvalidParams, ParamsType, TaskError, read_signature, schema_of
 
 if TYPE_CHECKING:
     from worker.context import Context
 
-__all__ = ["InvalidParams", "Registry", "ResultError", "Task", "TaskError", "task"]
+__all__ = ["InvalidParams", "Registry", "ResultError", "Task", "TaskError", "schedule", "task"]
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -38,6 +39,7 @@ class Task:
     ``confirm``     None, or the prompt a person has to say yes to before the job may start;
                     ``{param}`` in it stands for the value of that param
     ``limits``      how many jobs may run at once, ``concurrency`` of the task among them
+    ``schedule``    when it runs by itself, without params, or None
     ``isolate``     "loop" (a coroutine function), "thread" (a plain one) or "process" (either)
     ``context``     name of the Context parameter, or None
     ``function``    the plain function
@@ -61,6 +63,8 @@ class Task:
         labels: Mapping[str, str] | None = None,
         concurrency: int | None = None,
         limits: Sequence[Limit] = (),
+        cron: str | None = None,
+        time_zone: str = "UTC",
         check: Check | None = None,
     ) -> None:
         is_coroutine = inspect.iscoroutinefunction(function)
@@ -77,6 +81,9 @@ class Task:
         self.isolate: Isolation = isolate or ("loop" if is_coroutine else "thread")
         self.labels = dict(labels or {})
         self.limits = [*([Limit(concurrency)] if concurrency is not None else []), *limits]
+        self.schedule = (
+            None if cron is None else Schedule(name=name, task=name, cron=cron, time_zone=time_zone)
+        )
         self._check = check
         self._refuse_nonsense(is_coroutine)
         self.__doc__ = function.__doc__
@@ -180,10 +187,12 @@ class Task:
 
 
 class Registry(Mapping[str, Task]):
-    """Tasks by name. A name is taken once: adding another task under it raises TaskError."""
+    """Tasks by name, and `schedules`. A name is taken once: adding another task, or another
+    schedule, under it raises TaskError."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, Task] = {}
+        self._schedules: dict[str, Schedule] = {}
 
     def __getitem__(self, name: str) -> Task:
         return self._tasks[name]
@@ -198,12 +207,34 @@ class Registry(Mapping[str, Task]):
         held = self._tasks.setdefault(task.name, task)
         if held is not task:
             raise TaskError(f"task {task.name}: declared twice")
+        if task.schedule is not None:
+            self.add_schedule(task.schedule)
         return task
+
+    @property
+    def schedules(self) -> list[Schedule]:
+        """When which tasks run by themselves."""
+        return list(self._schedules.values())
+
+    def add_schedule(self, schedule: Schedule) -> None:
+        """Adds a schedule of a task that is here. Raises TaskError where it cannot be."""
+        task, what = self._tasks.get(schedule.task), f"schedule {schedule.name}"
+        if task is None:
+            raise TaskError(f"{what}: there is no task {schedule.task!r}")
+        try:
+            schedule.check()
+            task.decode_params(msgspec.json.encode(schedule.params))
+        except (ValueError, InvalidParams) as error:
+            raise TaskError(f"{what}: {error}") from None
+        if self._schedules.setdefault(schedule.name, schedule) != schedule:
+            raise TaskError(f"{what}: declared twice")
 
     def update(self, other: Registry) -> None:
         """Add every task of another registry."""
         for task in other.values():
             self.add(task)
+        for schedule in other.schedules:
+            self.add_schedule(schedule)
 
     def announce(self) -> dict[str, dict[str, Any]]:
         """Every announcement, by task name."""
@@ -226,6 +257,8 @@ def task(
     labels: Mapping[str, str] | None = None,
     concurrency: int | None = None,
     limits: Sequence[Limit] = (),
+    cron: str | None = None,
+    time_zone: str = "UTC",
 ) -> Callable[[Callable[..., Any]], Task]: ...
 def task(
     function: Callable[..., Any] | None = None,
@@ -259,6 +292,39 @@ def task(
         )
 
     return decorate if function is None else decorate(function)
+
+
+def schedule(
+    cron: str,
+    task: Task | str,
+    params: Mapping[str, Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    time_zone: str = "UTC",
+    session_id: str | None = None,
+    overlap: bool = True,
+) -> Schedule:
+    """Has a task run whenever `cron` says so: kept in a variable of the module, or added to a
+    Registry. The name is the task's unless said. Its jobs are in `session_id`, or in
+    ``schedule:<name>``; with `overlap` false a firing is left out while an earlier job is live.
+
+    Raises TaskError where it cannot be."""
+    called = task if isinstance(task, str) else task.name
+    made = Schedule(
+        name=called if name is None else name,
+        task=called,
+        cron=cron,
+        params=dict(params or {}),
+        time_zone=time_zone,
+        session_id=session_id,
+        overlap=overlap,
+    )
+    try:
+        made.check()
+    except ValueError as error:
+        raise TaskError(f"schedule {made.name}: {error}") from None
+    return made
 
 
 def _first_paragraph(function: Callable[..., Any]) -> str:

@@ -27,7 +27,7 @@ from worker.declared import READERS, Declared
 from worker.environment import FORBIDDEN_PREFIX
 from worker.retry import Retry
 from worker.signature import ParamsType
-from worker.tasks import Registry, Task, TaskError
+from worker.tasks import Registry, Task, TaskError, schedule
 from worker.toml_params import RESERVED, Param, ParamTable
 
 __all__ = ["load_toml", "read_tasks"]
@@ -76,6 +76,19 @@ class TaskTable(msgspec.Struct, forbid_unknown_fields=True):
     labels: dict[str, str] = {}
     concurrency: Annotated[int, msgspec.Meta(ge=1)] | None = None
     limits: list[Limit] = []
+    cron: str | None = None
+    time_zone: str = "UTC"
+
+
+class ScheduleTable(msgspec.Struct, forbid_unknown_fields=True):
+    """``[schedules.NAME]`` as written: the arguments of ``schedule``."""
+
+    task: str
+    cron: str
+    params: dict[str, Any] = {}
+    time_zone: str = "UTC"
+    session_id: str | None = None
+    overlap: bool = True
 
 
 def load_toml(path: Path, *, allow: Collection[str] = ()) -> Registry:
@@ -94,11 +107,9 @@ def read_tasks(text: str, path: Path, *, allow: Collection[str] = ()) -> Registr
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise TaskError(f"{path}: {error}") from error
-    if unknown := sorted(document.keys() - {"tasks"}):
+    if unknown := sorted(document.keys() - {"tasks", "schedules"}):
         raise TaskError(f"{path}: {unknown[0]}: unknown; tasks are declared as [tasks.NAME]")
-    tables = document.get("tasks", {})
-    if not isinstance(tables, dict):
-        raise TaskError(f"{path}: tasks: must be tables, as in [tasks.NAME]")
+    tables = _tables(document, "tasks", path)
     for name, table in tables.items():
         try:
             declared = _convert(table, TaskTable)
@@ -108,7 +119,37 @@ def read_tasks(text: str, path: Path, *, allow: Collection[str] = ()) -> Registr
         on = name not in OFF_UNLESS_ALLOWED if declared.allow is None else declared.allow
         if on or name in allow:
             registry.add(task)
+    for name, table in _tables(document, "schedules", path).items():
+        try:
+            _add_schedule(registry, tables, name, _convert(table, ScheduleTable))
+        except TaskError as error:
+            raise TaskError(f"{path}: [schedules.{name}]: {error}") from error
     return registry
+
+
+def _tables(document: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
+    tables = document.get(name, {})
+    if not isinstance(tables, dict):
+        raise TaskError(f"{path}: {name}: must be tables, as in [{name}.NAME]")
+    return tables
+
+
+def _add_schedule(
+    registry: Registry, tasks: Mapping[str, Any], name: str, table: ScheduleTable
+) -> None:
+    if table.task in tasks and table.task not in registry:
+        return  # its task is off
+    registry.add_schedule(
+        schedule(
+            table.cron,
+            table.task,
+            table.params,
+            name=name,
+            time_zone=table.time_zone,
+            session_id=table.session_id,
+            overlap=table.overlap,
+        )
+    )
 
 
 def _task(name: str, table: TaskTable, home: Path) -> Task:
@@ -149,6 +190,8 @@ def _task(name: str, table: TaskTable, home: Path) -> Task:
         labels=table.labels,
         concurrency=table.concurrency,
         limits=table.limits,
+        cron=table.cron,
+        time_zone=table.time_zone,
         check=check,
     )
 

@@ -13,6 +13,7 @@ from hub.decode import decode_query
 from hub.fields import WORDS, QueueName
 from hub.overview import Overview, QueueList, WorkerList
 from hub.responses import Paused
+from hub.scheduler import ScheduleList
 from hub.services import services_of
 
 
@@ -28,6 +29,11 @@ async def _queues(request: Request) -> Response:
 async def _workers(request: Request) -> Response:
     caller(request).require("admin")
     return answer(await Overview(services_of(request).redis).workers())
+
+
+async def _schedules(request: Request) -> Response:
+    caller(request).require("admin")
+    return answer(await services_of(request).scheduler.listed())
 
 
 def _pauses(paused: bool) -> Endpoint:
@@ -60,6 +66,15 @@ OPERATIONS: Final = (
         tag="operators",
         summary="Who works on what (admin).",
         answers={200: WorkerList},
+    ),
+    Operation(
+        method="GET",
+        path="/schedules",
+        endpoint=_schedules,
+        name="listSchedules",
+        tag="operators",
+        summary="Every cron schedule and when it fires next (admin).",
+        answers={200: ScheduleList},
     ),
     *(
         Operation(

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- KEYS 1 prefix
 -- ARGV 1 seed · 2 id of the caller · 3 ms for which it leads · 4 most jobs of each kind
--- Returns {"led" | "follows" | "holds", reaped, promoted, expired, unparked, forgotten}
+-- Returns {"led" | "follows" | "holds", reaped, promoted, expired, unparked, forgotten, schedules due}
 
 local me, lead, most = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local state = P .. 'tick'
@@ -9,7 +9,7 @@ local was = redis.call('HMGET', state, 'leader', 'until', 'last', 'replid', 'hol
 local led_until = tonumber(was[2] or '0')
 -- A deadline farther off than any that is given was written before the clock stepped back.
 if was[1] and was[1] ~= me and led_until > now() and led_until <= now() + lead then
-  return {'follows', 0, 0, 0, 0, 0}
+  return {'follows', 0, 0, 0, 0, 0, 0}
 end
 local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
 local last, hold = tonumber(was[3] or '0'), tonumber(was[5] or '0')
@@ -140,4 +140,5 @@ for _, sid in ipairs(due('sessions', now() - KEEP_MS, 10)) do
 end
 redis.call('ZREMRANGEBYSCORE', P .. 'dead', '-inf', int(now() - KEEP_MS))
 redis.call('ZREMRANGEBYSCORE', P .. 'workers', '-inf', int(now() - 4 * LEASE_MS))
-return {holds and 'holds' or 'led', reaped, promoted, expired, unparked, forgotten}
+return {holds and 'holds' or 'led', reaped, promoted, expired, unparked, forgotten,
+  redis.call('ZCOUNT', P .. 'schedules', '-inf', int(now()))}
