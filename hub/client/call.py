@@ -15,12 +15,13 @@ from urllib.parse import urlencode
 import msgspec
 
 from hub.client.errors import Unexpected, Unreachable, error_of
-from hub.errors import Busy
+from hub.errors import Busy, JobcastError
 
 T = TypeVar("T")
 
-#: How often a request is sent, at most, where nothing or only "busy" is answered.
-TRIES: Final = 4
+#: How often a request is sent, at most, where nothing or only "busy" is answered: long enough,
+#: with the waits in between, for a hub to be started again.
+TRIES: Final = 8
 #: The upper bound of the first wait between two tries, and of any, in seconds: full jitter.
 FIRST_WAIT: Final = 0.25
 LONGEST_WAIT: Final = 20.0
@@ -55,11 +56,20 @@ class Pause(NamedTuple):
     seconds: float
 
 
+class Again(NamedTuple):
+    """A request failed so many times now, and may be sent again after a sleep. A driver that has
+    enough throws the error in."""
+
+    error: JobcastError
+    failures: int
+    seconds: float
+
+
 class Renew(NamedTuple):
     """The credential was refused: get another. The driver sends back whether there is one."""
 
 
-Step = Request | Pause | Renew
+Step = Request | Pause | Again | Renew
 #: Yields steps, is sent a Reply, None or a bool, and returns what was asked for. A request that
 #: gets no answer is answered by throwing Unreachable into it.
 Script = Generator[Step, Any, T]
@@ -84,7 +94,7 @@ def request_json(method: str, path: str, body: Any, headers: Mapping[str, str] =
 
 
 def exchange(request: Request, *, repeatable: bool = True) -> Script[Reply]:
-    """Sends a request until it is answered, at most `TRIES` times: again when it cannot have
+    """Sends a request until it is answered or the driver has enough: again when it cannot have
     arrived or is `repeatable`, when the hub says that it is busy, and once with a fresh
     credential. Raises what `hub.client.errors` says."""
     failures, renewed = 0, False
@@ -93,9 +103,9 @@ def exchange(request: Request, *, repeatable: bool = True) -> Script[Reply]:
             reply: Reply = yield request
         except Unreachable as error:
             failures += 1
-            if failures >= TRIES or (error.sent and not repeatable):
+            if error.sent and not repeatable:
                 raise
-            yield Pause(backoff(failures))
+            yield Again(error, failures, backoff(failures))
             continue
         if reply.status < 300:
             return reply
@@ -104,9 +114,9 @@ def exchange(request: Request, *, repeatable: bool = True) -> Script[Reply]:
             continue
         found = error_of(*reply)
         failures += 1
-        if not isinstance(found, Busy) or failures >= TRIES or found.retry_after > PATIENCE:
+        if not isinstance(found, Busy) or found.retry_after > PATIENCE:
             raise found
-        yield Pause(found.retry_after + backoff(failures))
+        yield Again(found, failures, found.retry_after + backoff(failures))
 
 
 def call(request: Request, kind: type[T], *, repeatable: bool = True) -> Script[T]:

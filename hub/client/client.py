@@ -14,7 +14,7 @@ from websockets.asyncio.client import connect
 
 from hub.client import calls
 from hub.client.address import address_of
-from hub.client.call import Pause, Renew, Reply, Request, Script
+from hub.client.call import TRIES, Again, Pause, Renew, Reply, Request, Script
 from hub.client.errors import Unreachable
 from hub.client.events import Event, Hello
 from hub.client.logs import LOOK, WAIT, LogFollower
@@ -70,7 +70,9 @@ class Client:
 
     `token` is an API key or a session token. `renew` gives a fresh one when the hub refuses it
     (None: there is none); it is asked once for each refusal. `ssl_context` is for private CAs.
-    Proxies are taken from the environment. Answers are bounded by the hub's own limits.
+    A request that is not answered, or by "busy", is sent up to `tries` times in all, with full
+    jitter in between, so that a hub may be started again meanwhile. Proxies are taken from the
+    environment. Answers are bounded by the hub's own limits.
 
     Raises what `hub.client.errors` draws; SettingsError for a URL that is none."""
 
@@ -81,12 +83,14 @@ class Client:
         *,
         renew: Callable[[], Awaitable[str | None]] | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        tries: int = TRIES,
     ) -> None:
         self.address = address_of(url)
         self.token = token
         self._renew = renew
         self._renewing = asyncio.Lock()
         self._ssl = ssl_context
+        self._tries = tries
         self._pool = httpcore2.AsyncConnectionPool(**pool_options(self.address, ssl_context))
 
     async def __aenter__(self) -> Self:
@@ -201,6 +205,11 @@ class Client:
                 given: Any = None
                 match step:
                     case Pause(seconds):
+                        await asyncio.sleep(seconds)
+                    case Again(error, failures, seconds):
+                        if failures >= self._tries:
+                            step = script.throw(error)
+                            continue
                         await asyncio.sleep(seconds)
                     case Renew():
                         given = await self._renewed(used)

@@ -16,7 +16,7 @@ from websockets.sync.client import connect
 
 from hub.client import calls
 from hub.client.address import address_of
-from hub.client.call import Pause, Renew, Reply, Request, Script
+from hub.client.call import TRIES, Again, Pause, Renew, Reply, Request, Script
 from hub.client.errors import Unreachable
 from hub.client.events import Event, Hello
 from hub.client.logs import LOOK, WAIT, LogFollower
@@ -74,12 +74,14 @@ class SyncClient:
         *,
         renew: Callable[[], str | None] | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        tries: int = TRIES,
     ) -> None:
         self.address = address_of(url)
         self.token = token
         self._renew = renew
         self._renewing = threading.Lock()
         self._ssl = ssl_context
+        self._tries = tries
         self._pool = httpcore2.ConnectionPool(**pool_options(self.address, ssl_context))
 
     def __enter__(self) -> Self:
@@ -179,6 +181,11 @@ class SyncClient:
                 given: Any = None
                 match step:
                     case Pause(seconds):
+                        time.sleep(seconds)
+                    case Again(error, failures, seconds):
+                        if failures >= self._tries:
+                            step = script.throw(error)
+                            continue
                         time.sleep(seconds)
                     case Renew():
                         given = self._renewed(used)

@@ -142,7 +142,7 @@ async def test_errors_are_told_apart(hub: Hub, client: Client, hand: Hand) -> No
     async with Client(hub.url, "nonsense") as nobody:
         with pytest.raises(Unauthenticated):
             await nobody.tasks()
-    async with Client(f"http://127.0.0.1:{free_port()}", API_KEY) as gone:
+    async with Client(f"http://127.0.0.1:{free_port()}", API_KEY, tries=2) as gone:
         with pytest.raises(Unreachable, match="No answer from"):
             await gone.tasks()
 
@@ -316,7 +316,10 @@ async def test_the_blocking_twin(hub: Hub, client: Client, hand: Hand) -> None:
         ):
             hello = next(renewing.subscribe("s1"))
             told.append(type(hello).__name__)
-        with pytest.raises(Unreachable), SyncClient(f"http://127.0.0.1:{free_port()}") as gone:
+        with (
+            pytest.raises(Unreachable),
+            SyncClient(f"http://127.0.0.1:{free_port()}", tries=2) as gone,
+        ):
             gone.tasks()
         return told
 

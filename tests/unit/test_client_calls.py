@@ -9,7 +9,7 @@ import pytest
 
 from hub.client import Client, Jobs, NotInTime, SyncClient, Unexpected, Unreachable, calls
 from hub.client.address import address_of
-from hub.client.call import TRIES, Pause, Renew, Reply, Request, Script
+from hub.client.call import TRIES, Again, Pause, Renew, Reply, Request, Script
 from hub.client.errors import error_of, error_of_close
 from hub.errors import (
     BadInput,
@@ -62,6 +62,11 @@ class Play:
                 if isinstance(step, Pause):
                     self.pauses.append(step.seconds)
                     step = script.send(None)
+                    continue
+                if isinstance(step, Again):
+                    self.pauses.append(step.seconds)
+                    over = step.failures >= TRIES
+                    step = script.throw(step.error) if over else script.send(None)
                     continue
                 answer = left.pop(0)
                 if isinstance(step, Renew):
@@ -188,7 +193,8 @@ def test_waiting_goes_on_through_outages_until_the_end() -> None:
     clock = iter(range(1000))
     script = calls.wait("j", clock=lambda: float(next(clock)))
     done = reply(200, {**JOB, "status": "completed", "result": 7})
-    play = Play(script, reply(200, JOB), *[Unreachable("cut")] * (2 * TRIES), reply(200, JOB), done)
+    cuts = [Unreachable("cut")] * (2 * TRIES)
+    play = Play(script, reply(200, JOB), *cuts, reply(200, JOB), done)
     assert play.result.result == 7
     assert play.requests[0].target == "/jobs/j"
     assert play.requests[1].target == "/jobs/j?wait=50.000"
