@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from functools import cache
 
-def main() -> None:
-    """Runs the command line."""
+import typer
+
+
+@cache
+def command_line() -> typer.Typer:
+    """All commands."""
     from hub.cli import app
     from worker.dev import dev
     from worker.serve import worker
 
     app.command("worker")(worker)
     app.command("dev")(dev)
-    app()
+    return app
+
+
+def main() -> None:
+    """Runs the command line."""
+    command_line()()
 
 
 if __name__ == "__main__":
