@@ -17,6 +17,7 @@ from typing import Any, Final
 from redis.exceptions import RedisError
 
 from hub import keys
+from hub.cli.target import URL_FILE
 from hub.connection import connect
 from hub.errors import SettingsError
 from hub.sign_in import Grant, create_code
@@ -118,6 +119,13 @@ class Stack:
         self._add("worker", self._jobcast(*serve, "--grace", "3", "--name", "dev"), env)
         await self._wait("hub", self._hub_is_ready)
         await self._wait("worker", self._worker_is_ready)
+        self._tell_address()
+
+    def _tell_address(self) -> None:
+        """Where the commands of `hub.cli` find this stack, as long as it runs."""
+        path = self.data_dir / URL_FILE
+        path.write_text(self.url + "\n")
+        path.chmod(0o600)
 
     def _child_env(self) -> dict[str, str]:
         env = {k: v for k, v in self._environ.items() if k != "JOBCAST_REDIS_URL"}
@@ -209,6 +217,7 @@ class Stack:
         if self._socket_dir is not None:
             shutil.rmtree(self._socket_dir, ignore_errors=True)
         if self._lock is not None:
+            (self.data_dir / URL_FILE).unlink(missing_ok=True)
             (self.data_dir / "valkey.sock").unlink(missing_ok=True)
             (self.data_dir / "lock").unlink(missing_ok=True)
             os.close(self._lock)

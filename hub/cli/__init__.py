@@ -2,7 +2,7 @@
 
 import typer
 
-from hub.cli import serve, token
+from hub.cli import act, enqueue, jobs, logs, serve, show, tasks, token, watch, webhooks
 
 app = typer.Typer(
     name="jobcast",
@@ -12,5 +12,15 @@ app = typer.Typer(
 )
 app.command("hub")(serve.hub)
 app.command("token")(token.token)
+app.command("enqueue")(enqueue.enqueue)
+app.command("jobs")(jobs.jobs)
+app.command("show")(show.show)
+app.command("watch")(watch.watch)
+app.command("logs")(logs.logs)
+app.command("cancel")(act.cancel)
+app.command("retry")(act.retry)
+app.command("answer")(act.answer)
+app.command("tasks")(tasks.tasks)
+app.add_typer(webhooks.webhooks, name="webhooks")
 
 __all__ = ["app"]
