@@ -12,8 +12,9 @@ _HEAD = """\
 
 <!-- Made by `make docs` from hub/settings.py. -->
 
-Every setting is a variable, which hubs and workers read alike, and a flag of `jobcast hub`, which wins. Durations are
-seconds, sizes bytes; switches are `on` or `off`. In Python: `Settings.from_env()`, or `Settings(secret=…, …)`.
+Every setting is a variable, which hubs and workers read alike, and a flag of `jobcast hub`, which
+wins. Durations are seconds, sizes bytes; switches are `on` or `off`. In Python:
+`Settings.from_env()`, or `Settings(secret=…, …)`.
 
 Secrets belong in variables, not in flags, which every user of the machine can read.
 
