@@ -7,12 +7,15 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
 
+from hub.connection import connect
 from hub.invariant import check
 from hub.jobs import Job, NewJob
 from hub.scripts import Scripts
@@ -20,6 +23,7 @@ from hub.settings import Settings
 from hub.store import Store
 from hub.transitions import Transitions
 from tests.conftest import Server, wait_until
+from tests.liveness import Mark
 from worker.proctree import read_proc
 
 LEASE = 3.0
@@ -136,3 +140,38 @@ class Field:
                 await worker.warden.wait()
             print(worker.log.read_text())
         assert await check(self.redis) == []
+
+
+@contextlib.asynccontextmanager
+async def a_field(server: Server, folder: Path, lease: float) -> AsyncIterator[Field]:
+    redis = connect(server.url)
+    field = Field(server, redis, folder, server.url, lease)
+    try:
+        yield field
+    finally:
+        await field.close()
+        await redis.aclose()
+
+
+async def events(field: Field, job_id: str) -> list[tuple[str, float]]:
+    """A job's lifecycle as it was told: statuses and Redis's times, in seconds."""
+    history = await field.store.history("s1", b"0-0")
+    told = [msgspec.json.decode(entry.body) for entry in history.entries]
+    return [
+        (event["type"].removeprefix("job."), datetime.fromisoformat(event["time"]).timestamp())
+        for event in told
+        if event.get("job_id") == job_id
+    ]
+
+
+async def statuses(field: Field, job_id: str) -> list[str]:
+    return [status for status, _ in await events(field, job_id)]
+
+
+async def redis_time(field: Field) -> float:
+    seconds, micros = await field.redis.time()
+    return float(seconds + micros / 1e6)
+
+
+async def has_two(mark: Mark) -> bool:
+    return len(mark.alive()) >= 2

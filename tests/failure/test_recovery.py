@@ -1,0 +1,199 @@
+"""What is promised of recovery: after kill -9, after an outage, after a step of the clock, and when
+very much falls due at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from hub import keys
+from hub.jobs import NewJob
+from hub.scripts import Scripts
+from hub.states import TERMINAL
+from hub.store import Store
+from hub.tick import BATCH, Tick, Ticker
+from hub.transitions import Transitions
+from tests.conftest import Server, wait_until
+from tests.failure.field import a_field, events, has_two, redis_time, statuses
+from tests.liveness import Mark
+
+FAULTY = "tests.failure.faulty_tasks"
+
+
+@pytest.mark.slow
+async def test_an_outage_of_three_leases_costs_no_job_anything(
+    own_valkey: Server, tmp_path: Path
+) -> None:
+    async with a_field(own_valkey, tmp_path, lease=2.0) as field:
+        mark = Mark()
+        await field.worker(tasks=FAULTY)
+        asking = await field.queue("asks")
+        await field.until(asking, "input_required")
+        running = await field.queue("first_time_slow", mark=mark.text, path=str(tmp_path / "other"))
+        await wait_until(lambda: has_two(mark), "the command runs")
+        coroutine = await field.queue("once", seconds=600)
+        thread = await field.queue("sleeps", seconds=600)
+        await field.until_noted("start", 2)
+        delayed = await field.store.enqueue(
+            NewJob(
+                session_id="s1",
+                task="once",
+                params=msgspec.json.encode({"path": str(field.notes), "seconds": 0}),
+                delay=1,
+            )
+        )
+        field.server.kill()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(3 * field.lease):
+                await asyncio.Event().wait()
+        assert mark.alive() == []
+        field.server.start()
+
+        assert (await field.until(running, *TERMINAL)).status == "completed"
+        await field.until(delayed.job.id, "completed")
+        await field.until(coroutine, "running")
+        await field.until(thread, "running")
+        await field.transitions.answer(asking, "which", b'"blue"')
+        await field.until(asking, "completed")
+        for job_id in (asking, running, coroutine, thread, delayed.job.id):
+            job = await field.job(job_id)
+            assert (job.lost, job.attempt) == (0, 1), job
+            assert "failed" not in await statuses(field, job_id)
+        # The same worker or a fresh one has each of them again.
+        await field.until_noted("start", 5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("leads", [True, False])
+async def test_what_a_killed_worker_ran_runs_again_within_a_lease_and_two_seconds(
+    own_valkey: Server, tmp_path: Path, leads: bool
+) -> None:
+    """By Redis's own clock. A lease of 9 s keeps a pause of a busy machine from being taken for an
+    outage, which would rightly make it longer."""
+    async with a_field(own_valkey, tmp_path, lease=9.0) as field:
+        # The first to come leads the tick, for as long as it lives.
+        leader = await field.worker("-c", "1")
+        if not leads:
+            await field.queue("once", seconds=600, path=str(tmp_path / "other"))
+            await field.worker("-c", "1")
+        job_id = await field.queue("first_time_slow")
+        await field.until_noted("start")
+        victim = leader if leads else field.workers[1]
+        if leads:
+            await field.worker("-c", "1")
+        at = await redis_time(field)
+        os.kill(victim.pid, signal.SIGKILL)
+
+        job = await field.until(job_id, *TERMINAL)
+
+        assert (job.status, job.lost, job.attempt) == ("completed", 1, 1)
+        told = await events(field, job_id)
+        names = ["pending", "running", "pending", "running", "completed"]
+        assert [status for status, _ in told] == names
+        assert told[3][1] - at <= field.lease + 2
+
+
+@pytest.mark.slow
+async def test_a_job_that_kills_its_worker_every_time_fails(
+    own_valkey: Server, tmp_path: Path
+) -> None:
+    async with a_field(own_valkey, tmp_path, lease=1.0) as field:
+        await field.worker(tasks=FAULTY)
+        job_id = await field.queue("deadly")
+
+        job = await field.until(job_id, *TERMINAL)
+
+        assert job.error is not None
+        assert (job.status, job.error.code, job.lost, job.attempt) == ("failed", "lost", 4, 1)
+        assert field.words().count("deadly") == 4
+        well = await field.until(await field.queue("once", seconds=0), *TERMINAL)
+        assert (well.status, well.lost) == ("completed", 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [60_000, -60_000])
+async def test_a_clock_that_is_stepped_loses_nothing(
+    own_valkey: Server, tmp_path: Path, step: int
+) -> None:
+    from tests.failure import skewed
+
+    skewed.install()
+    try:
+        async with a_field(own_valkey, tmp_path, lease=3.0) as field:
+            worker = await field.worker("-c", "2", tasks="tests.failure.skewed")
+            long = await field.queue("once", seconds=7)
+            await field.until_noted("start")
+            before = (await events(field, long))[-1][1]
+
+            await field.redis.set(skewed.SKEW, step)
+
+            job = await field.until(long, *TERMINAL)
+            assert (job.status, job.lost, job.released, job.attempt) == ("completed", 0, 0, 1)
+            moved = (await events(field, long))[-1][1] - before
+            assert (moved > 50) if step > 0 else (moved < -50)
+            # And whoever dies after the step is found to have died.
+            killed = await field.queue("first_time_slow", path=str(tmp_path / "other"))
+            await field.until(killed, "running")
+            os.kill(worker.pid, signal.SIGKILL)
+            job = await field.until(killed, *TERMINAL)
+            assert (job.status, job.lost) == ("completed", 1)
+    finally:
+        skewed.uninstall()
+
+
+@pytest.mark.slow
+async def test_a_hundred_thousand_jobs_that_fall_due_together(
+    redis: Redis, scripts: Scripts, store: Store, transitions: Transitions
+) -> None:
+    """No tick is long, and others get their turn between any two."""
+    many = 100_000
+    client: Any = redis
+    source = scripts["pause"].source
+    prelude = source[: source.index("-- KEYS 1 prefix")]
+    # Jobs of the queue `agent` are in no list and no event, and so are soon made.
+    make = """
+        for n = 1, 2000 do
+          local hex = random_hex()
+          create({id = string.sub(hex, 1, 8) .. '-0000-7000-8000-' .. string.sub(hex, 9, 20),
+            session_id = 's' .. n % 50, task = 'work', queue = 'agent', priority = '5',
+            max_attempts = '1', params = '{}'}, {due = now() + 60000})
+        end
+        return 1"""
+    for n in range(many // 2000):
+        await client.eval(prelude + make, 1, keys.PREFIX, f"seed{n}")
+    assert await client.zcard(keys.DELAYED) == many
+    await client.zunionstore(keys.DELAYED, {keys.DELAYED: 0.0})
+
+    ticks: list[Tick] = []
+    ticker = Ticker(redis, scripts)
+    once = ticker.once
+
+    async def noted() -> Tick:
+        ticks.append(await once())
+        return ticks[-1]
+
+    ticker.once = noted  # type: ignore[method-assign]
+    ticking = asyncio.create_task(ticker.run())
+    urgent = (await store.enqueue(NewJob(session_id="x", task="work", priority=0))).job.id
+    [claim] = await transitions.claim(
+        "w", "r", queues=["default"], tasks=["work"], lease=600, limit=1
+    )
+    assert claim.job_id == urgent
+    assert await client.zcard(keys.DELAYED) > 0
+
+    async def done() -> bool:
+        return bool(await client.zcard(keys.DELAYED) == 0)
+
+    await wait_until(done, "all are ready", timeout=90)
+    ticking.cancel()
+    await asyncio.gather(ticking, return_exceptions=True)
+    assert await client.zcard(keys.ready("agent")) == many
+    assert max(tick.promoted for tick in ticks) == BATCH
