@@ -11,11 +11,12 @@ import uvloop
 
 from tests.integration.transport.raw import Raw, Server, serving
 
+LOOPS: dict[str, Any] = {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
 
-@pytest.fixture(scope="module", params=["asyncio", "uvloop"])
+
+@pytest.fixture(scope="module", params=LOOPS)
 def echo(request: pytest.FixtureRequest) -> Iterator[Server]:
-    loops: dict[str, Any] = {"asyncio": asyncio.SelectorEventLoop, "uvloop": uvloop.new_event_loop}
-    with serving(loops[request.param]) as server:
+    with serving(LOOPS[request.param]) as server:
         yield server
 
 

@@ -121,7 +121,7 @@ class Echo:
 
     def __init__(self, turns: Turns, seen: list[str], *, limit: int, bound: int) -> None:
         self.wire = Wire(self, turns, limit=limit, bound=bound)
-        self._seen = seen
+        self.seen = seen
         self._tasks: set[asyncio.Task[None]] = set()
 
     def received(self, raw: bytes | None) -> Coroutine[Any, Any, None] | None:
@@ -148,13 +148,13 @@ class Echo:
         return task
 
     def drained(self) -> None:
-        self._seen.append("drained")
+        self.seen.append("drained")
 
     def leaving(self) -> None:
-        self._seen.append("leaving")
+        self.seen.append("leaving")
 
     def ended(self) -> None:
-        self._seen.append("ended")
+        self.seen.append("ended")
 
 
 class Server:
