@@ -61,8 +61,8 @@ class Hub:
 
 def console() -> Console:
     """Standard output, for people in a terminal and as plain lines elsewhere."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=PIPE_WIDTH)
+    found = Console(highlight=False, markup=False)
+    return found if found.is_terminal else Console(highlight=False, markup=False, width=PIPE_WIDTH)
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[RenderableType]]) -> Table:

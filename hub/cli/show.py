@@ -8,7 +8,7 @@ import msgspec
 import typer
 from rich.text import Text
 
-from hub.cli.cards import card
+from hub.cli.cards import card, line
 from hub.cli.hub_command import Hub, hub_command
 
 JobId = Annotated[str, typer.Argument(metavar="JOB", help="the id of a job")]
@@ -26,7 +26,7 @@ def show(hub: Hub, job_id: JobId) -> None:
     if hub.json:
         hub.put(job)
         return
-    hub.say(card(job))
+    hub.say(card(job) if hub.console.is_terminal else line(job).strip())
     for name in _FIELDS.split():
         value = getattr(job, name)
         if value not in (None, 0):
