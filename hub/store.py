@@ -203,6 +203,30 @@ class Store:
         1,000 jobs, so that a page may be short and still have `more`. Raises BadInput when the
         cursor is none of ours."""
         index = keys.session_jobs(session_id) if session_id else keys.JOBS
+        return await self._page(index, status, task, limit, cursor)
+
+    async def dead(
+        self,
+        *,
+        task: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+        whole: bool = False,
+    ) -> JobPage:
+        """The same of the jobs that failed for good and were not retried, the last to fail first;
+        `whole` leaves nothing of them out."""
+        return await self._page(keys.DEAD, frozenset(), task, limit, cursor, whole=whole)
+
+    async def _page(
+        self,
+        index: str,
+        status: frozenset[str],
+        task: str | None,
+        limit: int,
+        cursor: str | None,
+        *,
+        whole: bool = False,
+    ) -> JobPage:
         start = await self._after(index, cursor)
         out: list[Job] = []
         for first in range(start, start + SCAN_JOBS, SCAN_BATCH):
@@ -214,7 +238,7 @@ class Store:
                     continue
                 if task and job.task != task:
                     continue
-                out.append(job.trimmed())
+                out.append(job if whole else job.trimmed())
                 if len(out) == limit:
                     return JobPage(out, await self._cursor(index, job_id))
             if len(ids) < SCAN_BATCH:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from hub.api import (
+    dead,
     foreign,
     health,
     jobs,
@@ -28,6 +29,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *tokens.OPERATIONS,
     *webhooks.OPERATIONS,
     *queues.OPERATIONS,
+    *dead.OPERATIONS,
     *tools.OPERATIONS,
     *health.OPERATIONS,
     *metrics.OPERATIONS,

@@ -2,7 +2,19 @@
 
 import typer
 
-from hub.cli import act, enqueue, jobs, logs, serve, show, tasks, token, watch, webhooks
+from hub.cli import (
+    act,
+    enqueue,
+    jobs,
+    logs,
+    operate,
+    serve,
+    show,
+    tasks,
+    token,
+    watch,
+    webhooks,
+)
 
 app = typer.Typer(
     name="jobcast",
@@ -22,5 +34,8 @@ app.command("retry")(act.retry)
 app.command("answer")(act.answer)
 app.command("tasks")(tasks.tasks)
 app.add_typer(webhooks.webhooks, name="webhooks")
+app.add_typer(operate.dead)
+app.command("pause")(operate.pause)
+app.command("resume")(operate.resume)
 
 __all__ = ["app"]

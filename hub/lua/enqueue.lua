@@ -82,6 +82,7 @@ if holder then
 end
 if job.retry_of then
   redis.call('HSET', P .. 'job:' .. job.retry_of, 'retried_by', id)
+  redis.call('ZREM', P .. 'dead', job.retry_of)
 end
 -- Listing forgets what has expired, two entries for each one added.
 for _, list in ipairs({P .. 'jobs', P .. 'jobs:' .. job.session_id}) do
