@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
-from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from hub import websocket
 from hub.api import OPERATIONS
@@ -24,6 +24,7 @@ from hub.connection import check_server, connect
 from hub.enqueue import Enqueuer
 from hub.errors import JobcastError
 from hub.fanout import Fanout
+from hub.mcp.door import McpDoor
 from hub.metrics.board import Board
 from hub.metrics.keeper import keep_posted
 from hub.middleware import BodyLimit, OriginGuard, SecurityHeaders
@@ -55,6 +56,7 @@ def create_app(settings: Settings, board: Board | None = None) -> Starlette:
     auth, origins = Authenticator(settings), Origins(settings)
     settings.checked_metrics_token()
     board = Board() if board is None else board
+    mcp = McpDoor()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -63,13 +65,13 @@ def create_app(settings: Settings, board: Board | None = None) -> Starlette:
             await check_server(redis)
             services = _services(settings, redis, auth, origins, board)
             app.state.services = services
-            async with _running(services):
+            async with _running(services), mcp.running():
                 yield
         finally:
             await redis.aclose()
 
     app = Starlette(
-        routes=_routes(),
+        routes=_routes(mcp),
         lifespan=lifespan,
         middleware=[
             Middleware(SecurityHeaders),
@@ -95,9 +97,10 @@ def _handlers() -> dict[Any, Any]:
     return dict.fromkeys(kinds, handle)
 
 
-def _routes() -> list[BaseRoute]:
+def _routes(mcp: McpDoor) -> list[BaseRoute]:
     return [
         *routes_of(OPERATIONS),
+        Route("/mcp", mcp),
         WebSocketRoute("/ws", websocket.endpoint),
         WebSocketRoute("/ws/{session_id}", websocket.endpoint),
         *openapi_routes(OPERATIONS),

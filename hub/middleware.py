@@ -14,7 +14,10 @@ from hub.problems import Malformed, TooLarge, response
 
 _PREFLIGHT_SECONDS: Final = 600
 _ALLOWED_METHODS: Final = "GET, POST, PATCH, DELETE"
-_ALLOWED_HEADERS: Final = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID"
+_ALLOWED_HEADERS: Final = (
+    "Authorization, Content-Type, Idempotency-Key, Last-Event-ID,"
+    " Mcp-Protocol-Version, Mcp-Method, Mcp-Name"
+)
 _EXPOSED_HEADERS: Final = "Location, Retry-After"
 
 #: For what has no policy of its own: nothing may run in it, and nobody may frame it.

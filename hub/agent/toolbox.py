@@ -17,6 +17,7 @@ from hub.errors import BadInput, JobcastError, NotFound, Refused
 from hub.jobs import Job
 from hub.schema import check
 from hub.tools import Tool, rendered, task_of, tools_of
+from hub.waits import first
 
 if TYPE_CHECKING:
     from hub.client import Client
@@ -48,14 +49,21 @@ class Toolbox:
     `hub.client.Jobs` (Redis), or `OwnDesk`. `url` is the hub's, for the format gantz.
 
     A tool sees the jobs of the session that it is called for and no others, and never approves:
-    a `confirm` is for people. Without a `watcher`, no tool waits."""
+    a `confirm` is for people. Without a `watcher`, no tool waits; waits end once `over` is
+    set."""
 
     def __init__(
-        self, desk: Desk, *, url: str = "http://127.0.0.1:8080", watcher: Watcher | None = None
+        self,
+        desk: Desk,
+        *,
+        url: str = "http://127.0.0.1:8080",
+        watcher: Watcher | None = None,
+        over: asyncio.Event | None = None,
     ) -> None:
         self._desk = desk
         self._url = url
         self._watcher = watcher
+        self._over = over or asyncio.Event()
 
     @classmethod
     def over(cls, client: Client) -> Self:
@@ -176,16 +184,13 @@ class Toolbox:
                 # Looked at after the listening began: what happened before is known by now.
                 job = await self.job(job.id, job.session_id)
                 left = until - asyncio.get_running_loop().time()
-                if job.terminal or job.status == "input_required" or left <= 0:
+                settled = job.terminal or job.status == "input_required"
+                if settled or left <= 0 or self._over.is_set():
                     return job
                 if job.rev > rev:
                     rev = job.rev
                     await heard(job)
-                try:
-                    async with asyncio.timeout(left):
-                        await changed.wait()
-                except TimeoutError:
-                    continue
+                await first(left, changed.wait(), self._over.wait())
 
     async def _answer(self, job: Job, input_id: str, value: str) -> Told:
         if job.input is not None and job.input.id == input_id and job.input.kind == "confirm":

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from starlette.requests import Request
 
@@ -12,6 +11,7 @@ from hub.errors import NotFound
 from hub.events import Publication
 from hub.jobs import Job
 from hub.services import Services, services_of
+from hub.waits import first
 
 
 async def wait_for(request: Request, job: Job, done: Callable[[Job], bool], seconds: float) -> Job:
@@ -35,7 +35,7 @@ async def wait_for(request: Request, job: Job, done: Callable[[Job], bool], seco
             left = until - asyncio.get_running_loop().time()
             if done(job) or left <= 0 or over.is_set() or services.draining.is_set():
                 return job
-            await _first(left, changed.wait(), services.draining.wait(), _gone(request, over))
+            await first(left, changed.wait(), services.draining.wait(), _gone(request, over))
 
 
 async def _look(services: Services, job_id: str) -> Job:
@@ -49,14 +49,3 @@ async def _gone(request: Request, over: asyncio.Event) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
     over.set()
-
-
-async def _first(seconds: float, *waits: Coroutine[Any, Any, Any]) -> None:
-    """Returns when the first of these does, or after `seconds`; none of them outlives it."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
