@@ -7,6 +7,7 @@ from hub.cli import (
     enqueue,
     jobs,
     logs,
+    mcp,
     operate,
     serve,
     show,
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("hub")(serve.hub)
+app.command("mcp")(mcp.mcp)
 app.command("token")(token.token)
 app.command("enqueue")(enqueue.enqueue)
 app.command("jobs")(jobs.jobs)
