@@ -44,7 +44,7 @@ WARM_UP = 500
 PACE, PACED = 100.0, 500
 IDLE_SETTLE, IDLE_SECONDS = 4.0, 20.0
 RECOVERY_SECONDS = 75.0
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class System:
         return f"bench.systems.{self.module}"
 
 
+_ONE_OF_32 = ("--workers", "1", "--max-async-tasks", "32")
+
 SYSTEMS = [
     System(
         "Jobcast",
@@ -72,15 +74,13 @@ SYSTEMS = [
         "taskiq (list, no results)",
         "taskiq_list",
         5_000,
-        ("taskiq", "worker", "bench.systems.taskiq_list:broker", "--workers", "1")
-        + ("--max-async-tasks", "32"),
+        ("taskiq", "worker", "bench.systems.taskiq_list:broker", *_ONE_OF_32),
     ),
     System(
         "taskiq (stream, results)",
         "taskiq_stream",
         5_000,
-        ("taskiq", "worker", "bench.systems.taskiq_stream:broker", "--workers", "1")
-        + ("--max-async-tasks", "32"),
+        ("taskiq", "worker", "bench.systems.taskiq_stream:broker", *_ONE_OF_32),
     ),
     System("SAQ", "saq", 5_000, ("saq", "bench.systems.saq.settings")),
     System("streaQ", "streaq", 5_000, ("streaq", "run", "bench.systems.streaq:worker")),

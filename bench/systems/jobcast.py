@@ -1,4 +1,4 @@
-"""Jobcast, as its documentation says: a module of tasks, `jobcast worker`, every event published."""
+"""Jobcast, as its documentation says: a module of tasks and `jobcast worker`, all events on."""
 
 from __future__ import annotations
 
