@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, RedisError
 
 from hub import keys
+from hub.calls import Calls
 from hub.channels import Channels
 from hub.connection import check_server, connect
 from hub.enqueue import Enqueuer
@@ -93,7 +94,8 @@ class Runner:
         most = 4 * (options.concurrency + AGENT_SLOTS) + 1_000
         self._redis = connect(settings.redis_url, max_connections=most)
         self._scripts = Scripts(settings)
-        self._transitions = Transitions(self._redis, self._scripts)
+        self._calls = Calls(self._redis)
+        self._transitions = Transitions(self._redis, self._scripts, self._calls)
         self._store = Store(self._redis, self._scripts)
         self._enqueuer = Enqueuer(self._store, settings)
         self._scheduler = Scheduler(
@@ -124,7 +126,8 @@ class Runner:
         try:
             if await self._until_redis_answers():
                 await check_server(self._redis)
-                await self._work()
+                async with self._calls:
+                    await self._work()
         finally:
             await self._redis.aclose()
         return self._status
