@@ -4,6 +4,7 @@ import typer
 
 from hub.cli import (
     act,
+    doctor,
     enqueue,
     jobs,
     logs,
@@ -39,5 +40,6 @@ app.add_typer(webhooks.webhooks, name="webhooks")
 app.add_typer(operate.dead)
 app.command("pause")(operate.pause)
 app.command("resume")(operate.resume)
+app.command("doctor")(doctor.doctor)
 
 __all__ = ["app"]
