@@ -38,7 +38,6 @@ LONGEST_PAUSE: Final = 30.0
 #: A process that has lived for so long, in seconds, did not die of its start.
 SOUND: Final = 60.0
 _LOOK: Final = 0.5
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 
 class _Slot:
@@ -61,6 +60,7 @@ class Prefork:
             raise SettingsError("--workers needs a system with fork; start several hubs instead.")
         if not 1 <= count <= MOST:
             raise SettingsError(f"--workers must be from 1 to {MOST}.")
+        self._signals = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
         self._settings = settings
         self._ready = ready
         self._slots = [_Slot(number) for number in range(count)]
@@ -84,7 +84,7 @@ class Prefork:
         """Serves until SIGTERM or SIGINT; a second one kills. Returns the exit status: that of
         the first process which could not even start, or 0."""
         signal.set_wakeup_fd(self._wake)
-        before = {number: signal.signal(number, _heard) for number in _SIGNALS}
+        before = {number: signal.signal(number, _heard) for number in self._signals}
         try:
             while True:
                 self._start_due()
@@ -172,7 +172,7 @@ class Prefork:
         status = 1
         try:
             signal.set_wakeup_fd(-1)
-            for known in _SIGNALS:
+            for known in self._signals:
                 signal.signal(known, signal.SIG_DFL)
             # A terminal's Ctrl-C is for the parent, which says it once.
             os.setpgid(0, 0)

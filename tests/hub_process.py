@@ -9,7 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.conftest import API_KEY, SECRET, Server
+from tests.conftest import API_KEY, SECRET
 
 COMMAND = (sys.executable, "-c", "from hub.cli import app; app(prog_name='jobcast')")
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
@@ -38,12 +38,12 @@ async def run(*args: str, **more: str) -> tuple[int, str, str]:
 
 @asynccontextmanager
 async def serving(
-    valkey: Server, *args: str, **more: str
+    redis_url: str, *args: str, **more: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """A hub that has said where it is: the process, which is killed at the end, and its address."""
     process = await asyncio.create_subprocess_exec(
         *COMMAND,
-        *("hub", "--port", "0", "--redis-url", valkey.url, *args),
+        *("hub", "--port", "0", "--redis-url", redis_url, *args),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         env=environment(JOBCAST_SECRET=SECRET, JOBCAST_API_KEYS=f"test:{API_KEY}", **more),

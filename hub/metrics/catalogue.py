@@ -25,7 +25,9 @@ HUB: Final = (
         "Processes of this hub that hear what Redis publishes, as /readyz says.",
     ),
     Metric("jobcast_hub_cpu_seconds_total", "counter", "CPU time, user and system."),
-    Metric("jobcast_hub_resident_memory_bytes", "gauge", "Resident memory; 0 where unknown."),
+    Metric(
+        "jobcast_hub_resident_memory_bytes", "gauge", "Resident memory; 0 on systems without /proc."
+    ),
     Metric("jobcast_hub_event_loop_lag_seconds", "histogram", "How late a timer of 0.25 s ran."),
     Metric("jobcast_hub_connections", "gauge", "Open event streams.", ("kind",)),
     Metric(

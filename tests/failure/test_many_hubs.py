@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import signal
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ from hub import keys
 from hub.auth import Authenticator
 from hub.settings import Settings
 from hub.store import Store
-from tests.conftest import API_KEY, Server, free_port, wait_until
+from tests.conftest import API_KEY, free_port, wait_until
 from tests.flock import Flock
 from tests.hub_process import serving
 from tests.running_hub import running
@@ -25,43 +26,77 @@ from tests.wire import wire
 
 
 class Fleet:
-    """Two hubs as processes, at addresses that stay."""
+    """Two hubs at addresses that stay."""
 
-    def __init__(self, valkey: Server) -> None:
-        self._valkey = valkey
-        self._ports = [free_port(), free_port()]
-        self._stack = AsyncExitStack()
-        self._processes: list[asyncio.subprocess.Process] = []
-        self.urls = [f"http://127.0.0.1:{port}" for port in self._ports]
+    def __init__(self) -> None:
+        self.ports = [free_port(), free_port()]
+        self.urls = [f"http://127.0.0.1:{port}" for port in self.ports]
+        self._hubs: list[AsyncExitStack] = []
 
-    async def start(self, number: int) -> asyncio.subprocess.Process:
-        process, url = await self._stack.enter_async_context(
+    async def start(self, number: int) -> AsyncExitStack:
+        """Starts a hub; the end of the stack is its end."""
+        raise NotImplementedError
+
+    async def restart(self, number: int) -> None:
+        """A hub is told to stop, drains, and another one takes its place, as in a deployment."""
+        await self._hubs[number].aclose()
+        self._hubs[number] = await self.start(number)
+
+    async def __aenter__(self) -> Fleet:
+        # Each server puts back the handlers that it found, and they do not go in their order.
+        told = (signal.SIGINT, signal.SIGTERM)
+        self._handlers = {number: signal.getsignal(number) for number in told}
+        for number in range(2):
+            self._hubs.append(await self.start(number))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for hub in self._hubs:
+            await hub.aclose()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+
+class Tasks(Fleet):
+    """In the test's own loop, which costs little."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._settings = dataclasses.replace(settings, connect_rate=100_000.0, ws_heartbeat=2.0)
+
+    async def start(self, number: int) -> AsyncExitStack:
+        stack = AsyncExitStack()
+        settings = dataclasses.replace(self._settings, port=self.ports[number])
+        await stack.enter_async_context(running(settings, API_KEY))
+        return stack
+
+
+class Processes(Fleet):
+    """As they are deployed, and told to stop by SIGTERM."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._redis_url = settings.redis_url
+
+    async def start(self, number: int) -> AsyncExitStack:
+        stack = AsyncExitStack()
+        process, url = await stack.enter_async_context(
             serving(
-                self._valkey,
-                *("--port", str(self._ports[number]), "--log-level", "warning"),
+                self._redis_url,
+                *("--port", str(self.ports[number]), "--log-level", "warning"),
                 JOBCAST_CONNECT_RATE="100000",
-                JOBCAST_CHECK_EVERY="1",
                 JOBCAST_WS_HEARTBEAT="2",
             )
         )
         assert url == self.urls[number]
-        return process
+        stack.push_async_callback(self._stop, process)
+        return stack
 
-    async def restart(self, number: int) -> None:
-        """A hub is told to stop, drains, and another one takes its place, as in a deployment."""
-        old = self._processes[number]
-        old.send_signal(signal.SIGTERM)
+    async def _stop(self, process: asyncio.subprocess.Process) -> None:
+        process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(60):
-            out, _ = await old.communicate()
+            out, _ = await process.communicate()
         assert b"Traceback" not in out, out.decode()
-        self._processes[number] = await self.start(number)
-
-    async def __aenter__(self) -> Fleet:
-        self._processes += await asyncio.gather(self.start(0), self.start(1))
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
 
 
 @asynccontextmanager
@@ -90,20 +125,27 @@ async def talking(store: Store, sessions: list[str], pause: float) -> AsyncItera
 
 
 @pytest.mark.parametrize(
-    ("clients", "sessions", "pause"),
+    ("kind", "clients", "sessions", "pause"),
     [
-        pytest.param(100, 5, 0.01, id="100"),
+        pytest.param(Tasks, 100, 5, 0.01, id="100"),
         pytest.param(
-            2_000, 40, 0.02, id="2000", marks=[pytest.mark.slow, pytest.mark.timeout(300)]
+            *(Processes, 2_000, 40, 0.02),
+            id="2000",
+            marks=[pytest.mark.slow, pytest.mark.timeout(300)],
         ),
     ],
 )
 async def test_a_rolling_restart_of_two_hubs_loses_nothing(
-    valkey: Server, store: Store, settings: Settings, clients: int, sessions: int, pause: float
+    store: Store,
+    settings: Settings,
+    kind: type[Tasks | Processes],
+    clients: int,
+    sessions: int,
+    pause: float,
 ) -> None:
     names = [f"roll:{number}" for number in range(sessions)]
     token = Authenticator(settings).mint("flock", ["roll:*"], "read", 3_600).token
-    async with Fleet(valkey) as fleet:
+    async with kind(settings) as fleet:
         everybody = [name for name, _ in zip(itertools.cycle(names), range(clients), strict=False)]
         async with Flock(fleet.urls, everybody, token) as flock:
             async with talking(store, names, pause) as said:

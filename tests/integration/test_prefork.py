@@ -24,7 +24,7 @@ HEADERS = {"Authorization": f"Bearer {API_KEY}"}
 
 @asynccontextmanager
 async def two(valkey: Server) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    async with serving(valkey, "--workers", "2") as (process, url):
+    async with serving(valkey.url, "--workers", "2") as (process, url):
         yield process, url
 
 
@@ -114,7 +114,7 @@ async def test_processes_do_not_outlive_their_parent(valkey: Server) -> None:
 
 
 async def test_what_cannot_start_is_not_tried_for_ever(valkey: Server) -> None:
-    async with serving(valkey) as (_, url):
+    async with serving(valkey.url) as (_, url):
         port = url.rpartition(":")[2]
         command = [*COMMAND, "hub", "--workers", "2", "--port", port, "--redis-url", valkey.url]
         process = await asyncio.create_subprocess_exec(

@@ -21,7 +21,7 @@ from tests.running_hub import Hub
 
 
 async def test_it_serves_where_it_says_and_ends_on_sigterm(valkey: Server) -> None:
-    async with serving(valkey) as (process, url):
+    async with serving(valkey.url) as (process, url):
         headers = {"Authorization": f"Bearer {API_KEY}"}
         async with httpx2.AsyncClient(base_url=url, headers=headers) as client:
             assert (await client.get("/jobs")).status_code == 200
