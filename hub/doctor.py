@@ -140,9 +140,11 @@ def _replication(info: dict[str, Any]) -> Finding:
 
 async def _pubsub(client: Any) -> list[Finding]:
     pool = client.connection_pool
-    connection = await pool.get_connection()
+    # RESP2, as hubs speak on their own pub/sub connection: a message is an ordinary reply.
+    connection = pool.connection_class(**{**pool.connection_kwargs, "protocol": 2})
     try:
         async with asyncio.timeout(PROBE_SECONDS):
+            await connection.connect()
             await connection.send_command("SSUBSCRIBE", PROBE)
             await connection.read_response()
             word = os.urandom(8).hex().encode()
@@ -162,7 +164,6 @@ async def _pubsub(client: Any) -> list[Finding]:
         ]
     finally:
         await connection.disconnect()
-        await pool.release(connection)
     return [Finding("pub/sub", "ok", f"there and back in {took * 1000:.1f} ms")]
 
 
