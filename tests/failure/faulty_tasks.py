@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 from tests.failure.worker_under_fire import counts, first_time_slow, note, once, sleeps
 from worker import Context, Retry, task
@@ -40,3 +41,30 @@ async def typed(ctx: Context, path: str, number: int) -> int:
     """Wants a number."""
     note(path, "typed")
     return number
+
+
+#: Where `fragile` may kill its worker, in the order in which it comes there.
+POINTS = ("first", "in the step", "after the step", "before the end")
+
+
+@task
+async def fragile(ctx: Context, path: str, point: str) -> list[str]:
+    """Does a step and asks; the first run kills its worker at `point`."""
+    first = not Path(f"{path}.{point}").exists()
+
+    def reach(here: str) -> None:
+        note(path, here.replace(" ", "-"))
+        if first and here == point:
+            Path(f"{path}.{point}").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def act() -> str:
+        reach("in the step")
+        return "done"
+
+    reach("first")
+    step: str = await ctx.step("only", act)
+    reach("after the step")
+    answer: str = await ctx.ask("Go on?", ["yes", "no"], id="go")
+    reach("before the end")
+    return [step, answer]

@@ -15,15 +15,19 @@ import pytest
 from redis.asyncio import Redis
 
 from hub import keys
+from hub.errors import StaleToken
 from hub.jobs import NewJob
 from hub.scripts import Scripts
+from hub.settings import Settings
 from hub.states import TERMINAL
 from hub.store import Store
 from hub.tick import BATCH, Tick, Ticker
 from hub.transitions import Transitions
 from tests.conftest import Server, wait_until
-from tests.failure.field import a_field, events, has_two, redis_time, statuses
+from tests.failure.faulty_tasks import POINTS
+from tests.failure.field import Field, a_field, events, has_two, redis_time, statuses
 from tests.liveness import Mark
+from tests.proxy import Proxy
 
 FAULTY = "tests.failure.faulty_tasks"
 
@@ -99,6 +103,82 @@ async def test_what_a_killed_worker_ran_runs_again_within_a_lease_and_two_second
         names = ["pending", "running", "pending", "running", "completed"]
         assert [status for status, _ in told] == names
         assert told[3][1] - at <= field.lease + 2
+
+
+@pytest.mark.slow
+async def test_steps_and_answers_outlive_a_crash_at_any_point(
+    own_valkey: Server, tmp_path: Path
+) -> None:
+    async with a_field(own_valkey, tmp_path, lease=1.0) as field:
+        await field.worker(tasks=FAULTY)
+        for point in POINTS:
+            field.notes = tmp_path / f"notes {POINTS.index(point)}"
+            job_id = await field.queue("fragile", point=point)
+            await field.until(job_id, "input_required")
+            await field.transitions.answer(job_id, "go", b'"yes"')
+
+            job = await field.until(job_id, *TERMINAL)
+
+            assert (job.status, job.lost, job.attempt) == ("completed", 1, 1)
+            assert msgspec.json.decode(job.result) == ["done", "yes"]
+            words = field.words()
+            # A step that was killed before its result was kept is the only one done twice.
+            assert words.count("in-the-step") == (2 if point == "in the step" else 1)
+            assert (await statuses(field, job_id)).count("input_required") == 1
+
+
+@pytest.mark.slow
+async def test_a_finish_that_redis_heard_is_not_done_again(field: Field) -> None:
+    """The worker is killed after its job's end was written and before it hears so."""
+    async with Proxy("127.0.0.1", field.server.port) as proxy:
+        worker = await field.worker(url=f"redis://127.0.0.1:{proxy.port}/0")
+        await field.until(await field.queue("once", seconds=0), *TERMINAL)
+        finish = Scripts(Settings(lease=field.lease))["finish"].sha.encode()
+        lost = proxy.lose_reply(finish)
+        job_id = await field.queue("once", seconds=0)
+        await lost.wait()
+        os.kill(worker.pid, signal.SIGKILL)
+        await worker.until_serving(2)
+        await field.until(await field.queue("once", seconds=0), *TERMINAL)
+
+    job = await field.job(job_id)
+    assert (job.status, job.lost) == ("completed", 0)
+    assert await statuses(field, job_id) == ["pending", "running", "completed"]
+    assert field.words().count("start") == 3
+
+
+@pytest.mark.slow
+async def test_a_failover_to_a_replica_that_does_not_know_of_a_claim(field: Field) -> None:
+    """The claim never was: its worker hears so at its next heartbeat, stops the code and writes
+    nothing. The next claim has the same number, and another token."""
+    mark = Mark()
+    await field.worker("-c", "1")
+    await field.redis.sadd(keys.PAUSED, "default")
+    job_id = await field.queue("first_time_slow", mark=mark.text)
+    past = {key: await field.redis.dump(key) for key in await field.redis.keys("*")}
+    await field.transitions.pause("default", False)
+    await wait_until(lambda: has_two(mark), "the command runs")
+    [forgotten] = await field.store.job_fields(job_id, "token")
+
+    pipe = field.redis.pipeline(transaction=True)
+    pipe.flushall()
+    for key, value in past.items():
+        pipe.restore(key, 0, value)
+    pipe.srem(keys.PAUSED, "default")
+    await pipe.execute()
+
+    job = await field.until(job_id, *TERMINAL)
+    assert (job.status, job.lost, job.attempt) == ("completed", 0, 1)
+    assert mark.alive() == []
+    assert await statuses(field, job_id) == ["pending", "running", "completed"]
+    assert field.words() == ["start", "end", "start", "end"]
+    [last, claims] = await field.store.job_fields(job_id, "last_token", "claims")
+    assert forgotten is not None
+    assert last is not None
+    assert (claims, last.split(":")[0], forgotten.split(":")[0]) == ("1", "1", "1")
+    assert last != forgotten
+    with pytest.raises(StaleToken):
+        await field.transitions.finish(job_id, forgotten, "completed", b"1")
 
 
 @pytest.mark.slow
