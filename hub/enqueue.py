@@ -41,6 +41,7 @@ class Announcement(Struct, kw_only=True):
     confirm: str | None = None
     queue: str = "default"
     limits: list[Limit] = []
+    stall_after: float | None = None
 
 
 class Enqueuer:
@@ -232,6 +233,7 @@ class Enqueuer:
             errors += check(schema, params, "/params")
         except BadSchema as error:
             errors.append(("/task", f"its workers announced an unusable JSON Schema: {error}"))
+        new.stall_after = announced.stall_after
         known = {**_defaults(schema), **params}
         new.limits = packed(
             announced.limits,

@@ -32,6 +32,11 @@ async def check(redis: Redis) -> list[str]:
     wrong += await _check_lists(client, jobs)
     wrong += await _check_families(client, jobs)
     wrong += await _check_limits(client, jobs)
+    wrong += [
+        f"{job_id.decode()} is awaited to stall, but does not run"
+        for job_id in await client.zrange(keys.QUIET, 0, -1)
+        if jobs.get(job_id.decode(), {}).get("status") != "running"
+    ]
     wrong += await _check_streams(client)
     return wrong
 

@@ -114,6 +114,7 @@ class Job(Struct, kw_only=True):
     finished_at: str | None = None
     updated_at: str
     timeout: float | None = None
+    stalled_since: str | None = None
 
     @property
     def terminal(self) -> bool:
@@ -152,6 +153,7 @@ class NewJob(Struct, kw_only=True):
     expires_in: float | None = None
     timeout: float | None = None
     max_attempts: int = 1
+    stall_after: float | None = None
     confirm: str | None = None
     webhook_url: str | None = None
     credential: str | None = None
@@ -194,7 +196,7 @@ _NAMES = (
     "id session_id task status queue worker key retry_of retried_by parent_id".split()  # noqa: SIM905 (reads as the column of names that it is)
 )
 _COUNTS = ("rev", "priority", "attempt", "max_attempts", "lost", "released", "log_lines")
-_TIMES = ("created_at", "run_at", "started_at", "finished_at", "updated_at")
+_TIMES = ("created_at", "run_at", "started_at", "finished_at", "updated_at", "stalled_since")
 _RAW = ("params", "result", "metadata")
 
 

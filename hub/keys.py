@@ -17,6 +17,7 @@ DELAYED = PREFIX + "delayed"  # zset: by due time (ms)
 RUNNING = PREFIX + "running"  # zset: by lease deadline (ms)
 WAITING = PREFIX + "waiting"  # zset: asking a person, no lease, by asked time (ms)
 EXPIRING = PREFIX + "expiring"  # zset: an index of jobs with expires_in, by expiry (ms)
+QUIET = PREFIX + "quiet"  # zset: jobs with stall_after that run, by when they have stalled (ms)
 PRUNING = PREFIX + "pruning"  # zset: cancelled jobs whose children are still to be, by when (ms)
 PARKED = PREFIX + "parked"  # set: the reasons that have a parked:<reason>
 QUEUES = PREFIX + "queues"  # set: every queue name seen

@@ -168,6 +168,7 @@ def enqueue_args(new: NewJob, job_id: str) -> list[Arg]:
         "retry_of": new.retry_of,
         "parent_id": new.parent_id,
         "limits": new.limits,
+        "stall_after": None if new.stall_after is None else str(int(new.stall_after * 1000)),
         "origin": new.origin,
     }
     for name, value in fields.items():

@@ -82,6 +82,12 @@ export function eta(job, now) {
   return left >= 1 ? `~${duration(left)} left` : "~1s left";
 }
 
+/** That a running job has told nothing for longer than it should; empty otherwise. */
+export function stalled(job, now) {
+  if (job.status !== "running" || !job.stalled_since) return "";
+  return `no sign of life for ${duration(Math.max(0, now - Date.parse(job.stalled_since)) / 1000)}`;
+}
+
 export function number(n) {
   return Number.isInteger(n) ? n.toLocaleString("en-US") : String(n);
 }

@@ -39,6 +39,7 @@ class Task:
     ``confirm``     None, or the prompt a person has to say yes to before the job may start;
                     ``{param}`` in it stands for the value of that param
     ``limits``      how many jobs may run at once, ``concurrency`` of the task among them
+    ``stall_after`` seconds without progress or a log line after which a try is said to stall
     ``schedule``    when it runs by itself, without params, or None
     ``isolate``     "loop" (a coroutine function), "thread" (a plain one) or "process" (either)
     ``context``     name of the Context parameter, or None
@@ -65,6 +66,7 @@ class Task:
         limits: Sequence[Limit] = (),
         cron: str | None = None,
         time_zone: str = "UTC",
+        stall_after: float | None = None,
         check: Check | None = None,
     ) -> None:
         is_coroutine = inspect.iscoroutinefunction(function)
@@ -81,6 +83,7 @@ class Task:
         self.isolate: Isolation = isolate or ("loop" if is_coroutine else "thread")
         self.labels = dict(labels or {})
         self.limits = [*([Limit(concurrency)] if concurrency is not None else []), *limits]
+        self.stall_after = stall_after
         self.schedule = (
             None if cron is None else Schedule(name=name, task=name, cron=cron, time_zone=time_zone)
         )
@@ -149,6 +152,8 @@ class Task:
             said["result"] = self._result_schema
         if self.labels:
             said["labels"] = self.labels
+        if self.stall_after is not None:
+            said["stall_after"] = self.stall_after
         if self.limits:
             said["limits"] = msgspec.to_builtins(self.limits)
         return said
@@ -163,6 +168,8 @@ class Task:
             raise TaskError(f"task {name}: queue {self.queue!r}: 1-64 of A-Z a-z 0-9 _ . -")
         if self.timeout is not None and not 0 < self.timeout < float("inf"):
             raise TaskError(f"task {name}: timeout {self.timeout!r}: seconds, more than 0")
+        if self.stall_after is not None and not 1 <= self.stall_after < float("inf"):
+            raise TaskError(f"task {name}: stall_after {self.stall_after!r}: seconds, 1 or more")
         if self.isolate not in ("loop", "thread", "process"):
             raise TaskError(f"task {name}: isolate {self.isolate!r}: 'thread' or 'process'")
         if self.isolate != "process" and is_coroutine != (self.isolate == "loop"):
@@ -259,6 +266,7 @@ def task(
     limits: Sequence[Limit] = (),
     cron: str | None = None,
     time_zone: str = "UTC",
+    stall_after: float | None = None,
 ) -> Callable[[Callable[..., Any]], Task]: ...
 def task(
     function: Callable[..., Any] | None = None,

@@ -78,6 +78,7 @@ class TaskTable(msgspec.Struct, forbid_unknown_fields=True):
     limits: list[Limit] = []
     cron: str | None = None
     time_zone: str = "UTC"
+    stall_after: float | None = None
 
 
 class ScheduleTable(msgspec.Struct, forbid_unknown_fields=True):
@@ -192,6 +193,7 @@ def _task(name: str, table: TaskTable, home: Path) -> Task:
         limits=table.limits,
         cron=table.cron,
         time_zone=table.time_zone,
+        stall_after=table.stall_after,
         check=check,
     )
 

@@ -87,7 +87,9 @@ def status(job: Job, tasks: Tasks, now: str) -> str:
         case "pending":
             return f"{name} waits for a free worker."
         case "running":
-            return f"{name} is not done yet{': ' + far if far else ''}{run}."
+            quiet = between(job.stalled_since, now)
+            silence = f" It has said nothing for {duration(quiet)}." if quiet is not None else ""
+            return f"{name} is not done yet{': ' + far if far else ''}{run}.{silence}"
         case "input_required" if job.input is not None:
             return f"{name} waits for your answer: {plain(job.input.prompt)}"
         case "retrying":

@@ -3,7 +3,8 @@
 -- Returns {"ok", status} · {"stale", status or ""}. Lines that are there already are passed over.
 
 local job, key = {}, P .. 'job:' .. ARGV[2]
-local held = redis.call('HMGET', key, 'token', 'status', 'session_id', 'log_lines', 'queue', 'silent')
+local held = redis.call('HMGET', key, 'token', 'status', 'session_id', 'log_lines', 'queue', 'silent', 'stall_after',
+  'stalled_since', 'rev', 'progress')
 job.token, job.status, job.session_id, job.queue, job.silent = held[1] or nil, held[2], held[3], held[5], held[6] or nil
 if not job.status or not is_leased(job) or job.token ~= ARGV[3] then
   return {'stale', job.status or ''}
@@ -18,6 +19,15 @@ for i = 5, #ARGV do
   end
 end
 if #fresh > 0 then
+  still_alive(ARGV[2], job.status, held[7])
+  if held[8] then
+    local rev = int(tonumber(held[9]) + 1)
+    redis.call('HDEL', key, 'stalled_since')
+    redis.call('HSET', key, 'rev', rev, 'updated_at', int(now()))
+    if not is_silent(job) then
+      tell_latest(job.session_id, ARGV[2], rev, '"progress":' .. (held[10] or 'null') .. ',"stalled_since":null')
+    end
+  end
   local last = first + #ARGV - 5
   local from = last - #fresh + 1
   redis.call('HSET', key, 'log_lines', int(last))

@@ -56,12 +56,14 @@ end
 
 local NAMES = {id = true, session_id = true, task = true, status = true, queue = true, worker = true, key = true,
   retry_of = true, retried_by = true, parent_id = true}
-local TIMES = {created_at = true, run_at = true, started_at = true, finished_at = true, updated_at = true}
+local TIMES = {created_at = true, run_at = true, started_at = true, finished_at = true, updated_at = true,
+  stalled_since = true}
 local CAPPED = {params = true, metadata = true, result = true}
 -- What events show of a job: everything but its webhook_url and its traceback.
 local SHOWN = {'id', 'session_id', 'task', 'title', 'status', 'params', 'queue', 'priority', 'attempt', 'max_attempts',
   'lost', 'released', 'progress', 'log_lines', 'input', 'result', 'error', 'worker', 'key', 'metadata', 'retry_of',
-  'retried_by', 'parent_id', 'created_at', 'run_at', 'started_at', 'finished_at', 'updated_at', 'timeout'}
+  'retried_by', 'parent_id', 'created_at', 'run_at', 'started_at', 'finished_at', 'updated_at', 'timeout',
+  'stalled_since'}
 
 local NUMBERS = {'rev', 'claims', 'priority', 'attempt', 'max_attempts', 'lost', 'released', 'log_lines'}
 
@@ -170,6 +172,19 @@ end
 
 local function is_silent(job)
   return job.queue == 'agent' or job.silent
+end
+
+-- Tells of a change that only the latest matters of; `data` are its JSON members.
+local function tell_latest(sid, id, rev, data)
+  redis.call('SPUBLISH', P .. 'live:' .. sid, 'P ' .. id .. ' ' .. rev .. '\n{"type":"job.progress","session_id":"' ..
+    sid .. '","job_id":"' .. id .. '","rev":' .. rev .. ',"time":"' .. iso(now()) .. '","data":{' .. data .. '}}')
+end
+
+-- A job that says nothing for `stall_after` ms while it runs has stalled: `quiet` is by when that is due.
+local function still_alive(id, status, stall_after)
+  if stall_after and status == 'running' then
+    redis.call('ZADD', P .. 'quiet', int(now() + tonumber(stall_after)), id)
+  end
 end
 
 -- ---------------------------------------------------------------- places
@@ -378,6 +393,13 @@ local function move(job, status, changes)
   if TERMINAL[status] then
     changes.finished_at = changes.updated_at
     changes.parked = false
+  end
+  if job.stall_after then
+    redis.call('ZREM', P .. 'quiet', job.id)
+    still_alive(job.id, status, job.stall_after)
+    if job.stalled_since then
+      changes.stalled_since = false
+    end
   end
   write(job, changes)
   if not is_silent(job) then

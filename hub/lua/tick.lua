@@ -89,6 +89,25 @@ for _, id in ipairs(due('expiring', now(), most)) do
 end
 
 -- Parked jobs: back to ready when a live worker has their task, failed after a day without one.
+-- Jobs that are held and say nothing. One that waits for its children has nothing to say.
+for _, id in ipairs(due('quiet', now(), most)) do
+  local job = load_job(id)
+  local lease = tonumber(redis.call('ZSCORE', P .. 'running', id) or '0')
+  if job.id and job.status == 'running' and redis.call('EXISTS', P .. 'children:' .. id) == 1 then
+    still_alive(id, job.status, job.stall_after)
+  else
+    local last_sign = tonumber(redis.call('ZSCORE', P .. 'quiet', id)) - tonumber(job.stall_after or '0')
+    redis.call('ZREM', P .. 'quiet', id)
+    if job.id and job.status == 'running' and lease > now() then
+      write(job, {stalled_since = int(last_sign), rev = int(tonumber(job.rev) + 1), updated_at = int(now())})
+      if not is_silent(job) then
+        tell_latest(job.session_id, id, job.rev, member('progress', job.progress) .. ',' ..
+          member('stalled_since', job.stalled_since))
+      end
+    end
+  end
+end
+
 local unparked = 0
 local reasons = redis.call('SMEMBERS', P .. 'parked')
 if #reasons > 0 then
@@ -141,4 +160,17 @@ end
 redis.call('ZREMRANGEBYSCORE', P .. 'dead', '-inf', int(now() - KEEP_MS))
 redis.call('ZREMRANGEBYSCORE', P .. 'workers', '-inf', int(now() - 4 * LEASE_MS))
 return {holds and 'holds' or 'led', reaped, promoted, expired, unparked, forgotten,
+
+-- The mark that wakes a worker may have been lost with the worker that took it.
+for _, queue in ipairs(redis.call('SRANDMEMBER', P .. 'queues', 32)) do
+  if redis.call('EXISTS', P .. 'ready:' .. queue) == 1 and redis.call('SISMEMBER', P .. 'paused', queue) == 0 then
+    redis.call('ZADD', P .. 'wake:' .. queue, 0, '1')
+  end
+end
+
+local calm = #reasons == 0
+for _, zset in ipairs({'delayed', 'expiring', 'quiet', 'schedules', 'pruning'}) do
+  calm = calm and redis.call('ZCOUNT', P .. zset, '-inf', int(now() + 1000)) == 0
+end
+calm = calm and redis.call('ZCOUNT', P .. 'running', '-inf', int(now() + 1000 - KILL_GRACE_MS)) == 0
   redis.call('ZCOUNT', P .. 'schedules', '-inf', int(now()))}

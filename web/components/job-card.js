@@ -3,7 +3,7 @@
 import "./answer.js";
 import "./log-pane.js";
 import { copyButton, h, setText } from "../dom.js";
-import { STATUS, actions, clockTime, elapsed, eta, label, number, progress, statusWord } from "../format.js";
+import { STATUS, actions, clockTime, elapsed, eta, label, number, progress, stalled, statusWord } from "../format.js";
 import { icon } from "../icons.js";
 import { TERMINAL } from "../reducer.js";
 import { factsView, resultView } from "./result.js";
@@ -108,7 +108,9 @@ export class JobCard extends HTMLElement {
     if (!this.#job) return;
     const now = this.#context.now();
     setText(this.time_, elapsed(this.#job, now).text);
-    const rest = eta(this.#job, now);
+    const quiet = stalled(this.#job, now);
+    this.eta.classList.toggle("stalled", quiet !== "");
+    const rest = quiet || eta(this.#job, now);
     setText(this.eta, rest);
     this.eta.hidden = !rest;
   }

@@ -1,4 +1,4 @@
-import { actions, brief, duration, elapsed, eta, label, progress, statusWord } from "/assets/format.js";
+import { actions, brief, duration, elapsed, eta, label, progress, stalled, statusWord } from "/assets/format.js";
 import { equal } from "./harness.js";
 
 const T0 = Date.parse("2026-11-23T19:20:30.000Z");
@@ -38,6 +38,9 @@ export function an_estimate_needs_five_percent() {
   equal(eta(job(100), T0 + 10_000), "");
   equal(eta(job(50, "cancelling"), T0 + 10_000), "");
   equal(eta({ status: "running", started_at: at(0), progress: null }, T0), "");
+  equal(stalled({ status: "running", stalled_since: at(0) }, T0 + 65_000), "no sign of life for 1m 5s");
+  equal(stalled({ status: "running", stalled_since: null }, T0), "");
+  equal(stalled({ status: "completed", stalled_since: at(0) }, T0), "");
 }
 
 export function buttons_follow_the_status() {
