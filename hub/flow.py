@@ -57,11 +57,21 @@ class Flow:
 
     def missed(self, batch: Batch, subscribers: Iterable[Subscriber]) -> None:
         """Lagging subscribers will not get this batch as it is."""
+        whole = 0
         for subscriber in subscribers:
-            if subscriber.state == "lagging":
-                for publication in batch.only(subscriber.job).publications:
-                    if publication.kind != "L":
-                        self.passed_over[publication.kind] += 1
+            if subscriber.state != "lagging":
+                continue
+            if subscriber.job is None:
+                whole += 1
+            else:
+                self._pass_over(batch.only(subscriber.job), 1)
+        if whole:
+            self._pass_over(batch, whole)
+
+    def _pass_over(self, batch: Batch, times: int) -> None:
+        for publication in batch.publications:
+            if publication.kind != "L":
+                self.passed_over[publication.kind] += times
 
     def greeted(self, after: bytes | None, resumed: bool) -> None:
         """A subscriber had its hello; `after` is where it wanted to resume."""

@@ -52,14 +52,18 @@ class Board:
         return self._folder is not None
 
     def post(self, own: Sample) -> Sample:
-        """Writes this process's sample down; returns it with what its predecessors counted."""
+        """Writes this process's sample down; returns it with what its predecessors counted. Where
+        it cannot be written, that is logged."""
         whole = Sample(dict(self._before), dict(own.gauges))
         whole.add(Sample(own.counters))
         if self._folder is not None:
             path = self._path(self._slot)
             fresh = path.with_suffix(".new")
-            fresh.write_bytes(msgspec.msgpack.encode(Posted(time.monotonic(), whole)))
-            os.replace(fresh, path)
+            try:
+                fresh.write_bytes(msgspec.msgpack.encode(Posted(time.monotonic(), whole)))
+                os.replace(fresh, path)
+            except OSError as error:
+                log.warning("cannot share metrics with the other processes: %s", error)
         return whole
 
     def total(self, own: Sample) -> Sample:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from hub.metrics.board import EVERY
 from hub.metrics.sample import take
 from hub.services import Services
-
-log = logging.getLogger("jobcast.metrics")
 
 
 async def keep_posted(services: Services) -> None:
@@ -18,14 +15,7 @@ async def keep_posted(services: Services) -> None:
         return
     try:
         while True:
-            _post(services)
+            services.board.post(take(services))
             await asyncio.sleep(EVERY)
     finally:
-        _post(services)
-
-
-def _post(services: Services) -> None:
-    try:
         services.board.post(take(services))
-    except OSError as error:
-        log.warning("cannot share metrics with the other processes: %s", error)

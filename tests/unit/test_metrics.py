@@ -97,6 +97,14 @@ def test_a_dead_process_has_no_gauges(tmp_path: Path, monkeypatch: pytest.Monkey
     assert one.total(Sample({("c",): 1}, {("g",): 1})) == Sample({("c",): 6}, {("g",): 1})
 
 
+def test_where_nothing_can_be_written_a_process_still_tells_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    board = Board(tmp_path / "gone", 0)
+    assert board.total(Sample({("c",): 1}, {("g",): 2})) == Sample({("c",): 1}, {("g",): 2})
+    assert "cannot share metrics" in caplog.text
+
+
 def test_one_process_alone_needs_no_files() -> None:
     board = Board()
     assert not board.shared
