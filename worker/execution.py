@@ -82,7 +82,7 @@ class Execution:
         self._why: Why | None = None
         self._settling = self._over = self._paused = False
         self._has_slot = True
-        self._lent = False
+        self._lent = self._ahead = False
         self._code: Code | None = None
         self._outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._endings: set[asyncio.Task[None]] = set()
@@ -142,9 +142,12 @@ class Execution:
             self._over = True
             self._shop.leases.drop(self._held)
             await self._reporter.abandon()
-            await asyncio.gather(*self._endings, return_exceptions=True)
+            if self._endings:
+                await asyncio.gather(*self._endings, return_exceptions=True)
             if self._has_slot:
                 self._shop.slots.give()
+            elif self._ahead:
+                self._shop.slots.caught_up()
             elif self._lent:
                 self._shop.slots.forget_lent()
 
@@ -302,6 +305,8 @@ class Execution:
         if self._why is Why.LOST:
             raise StaleToken(self.claim.job_id)
         await self._reporter.close()
+        if self._has_slot and self._shop.slots.give_ahead():
+            self._has_slot, self._ahead = False, True
         try:
             status = await persist(lambda: self._write(outcome))
         except Conflict as error:

@@ -8,23 +8,31 @@ from collections import deque
 
 class Slots:
     """`count` slots. Claims take the free ones; a job gives its slot up while it asks somebody,
-    and takes one back, before any claim does, when it has its answer.
+    and takes one back, before any claim does, when it has its answer. One that is over gives it
+    up ahead of what is still to be written of it, so that the next claim travels along.
 
-    At most `most_lent` jobs may have given up theirs: each still has its code in memory."""
+    At most `most_lent` jobs may have lent theirs, since each still has its code in memory, and at
+    most `count` may have given theirs ahead."""
 
     def __init__(self, count: int, most_lent: int = 1_000) -> None:
         self._free = count
         self._lent = 0
+        self._half = max(1, count // 2)
+        self._ahead = 0
+        self._most_ahead = count
         self._most_lent = most_lent
         self._returning: deque[asyncio.Future[None]] = deque()
         self._some_free = asyncio.Event()
         self._some_free.set()
 
     async def take_free(self) -> int:
-        """Waits until a slot is free; takes all free ones and returns how many."""
+        """Waits until a slot is free; takes all free ones, but no more than half of all, and
+        returns how many. While one half is claimed the other one runs."""
         await self._some_free.wait()
-        taken, self._free = self._free, 0
-        self._some_free.clear()
+        taken = min(self._free, self._half)
+        self._free -= taken
+        if not self._free:
+            self._some_free.clear()
         return taken
 
     def give(self, count: int = 1) -> None:
@@ -38,6 +46,19 @@ class Slots:
             else:
                 self._free += 1
                 self._some_free.set()
+
+    def give_ahead(self) -> bool:
+        """Gives a slot back before all is written of its job; False where too many have done so:
+        keep it then. `caught_up` is to follow."""
+        if self._ahead >= self._most_ahead:
+            return False
+        self._ahead += 1
+        self.give()
+        return True
+
+    def caught_up(self) -> None:
+        """All is written of a job whose slot was given ahead."""
+        self._ahead -= 1
 
     def lend(self) -> bool:
         """Gives up a slot for a while; False where too many have done so: keep it then."""
