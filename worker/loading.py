@@ -25,7 +25,8 @@ class LoadError(Exception):
 
 
 def load(target: str, *, allow: Collection[str] = ()) -> Registry:
-    """The tasks of ``module``, ``module:attribute`` or ``path/to/file.toml``.
+    """The tasks of ``module``, ``module:attribute`` or ``path/to/file.toml``. ``tasks.py`` is
+    the module ``tasks``, and ``my/tasks.py`` is ``my.tasks``.
 
     A module gives every Task and schedule in its namespace; an attribute is a Registry, a Task or
     an object (a module, a class) with Tasks in it. The working directory is put at the end of the
@@ -41,8 +42,13 @@ def load(target: str, *, allow: Collection[str] = ()) -> Registry:
         except OSError as error:
             raise LoadError(f"{target}: {error.strerror}") from error
     module_name, _, attribute = target.partition(":")
+    if module_name.endswith(".py"):
+        module_name = _module_of(module_name)
     if not all(part.isidentifier() for part in module_name.split(".")):
-        raise LoadError(f"{target!r}: expected module, module:attribute or a .toml file")
+        raise LoadError(
+            f"{target!r}: expected module, module:attribute, a .toml file, or a .py file in the "
+            "working directory"
+        )
     module = _import(module_name)
     found: object = module
     for name in filter(None, attribute.split(".")):
@@ -70,6 +76,13 @@ def _tasks_in(found: object) -> Registry:
         if isinstance(value, Schedule):
             registry.add_schedule(value)
     return registry
+
+
+def _module_of(file: str) -> str:
+    path = Path(file)
+    if not path.is_file():
+        raise LoadError(f"{file}: no such file in {Path.cwd()}")
+    return ".".join(path.with_suffix("").parts)
 
 
 def _import(name: str) -> ModuleType:

@@ -79,6 +79,20 @@ def test_an_attribute(write: Write, target: str, names: list[str]) -> None:
     assert list(load(target)) == names
 
 
+@pytest.mark.parametrize(
+    ("target", "names"),
+    [
+        ("package/inside.py", ["one", "other"]),
+        ("./package/inside.py", ["one", "other"]),
+        ("package/inside.py:registry", ["one"]),
+    ],
+)
+def test_a_python_file(write: Write, target: str, names: list[str]) -> None:
+    write("package/inside.py", TASKS)
+    assert sorted(load(target)) == names
+    assert "package.inside" in sys.modules
+
+
 def test_a_toml_file(write: Write) -> None:
     write("sub/my.toml", "[tasks.list]\ncommand = ['ls']\n[tasks.shell]\ncommand = ['x']\n")
     assert list(load("sub/my.toml")) == ["list"]
@@ -93,8 +107,10 @@ def test_a_toml_file(write: Write) -> None:
         ("my_tasks:three", "my_tasks has no 'three'"),
         ("my_tasks:number", "no task in it"),
         ("empty", "no task in it"),
-        ("my_tasks.py", "no module 'my_tasks.py'"),
-        ("./my_tasks", "expected module, module:attribute or a .toml file"),
+        ("your_tasks.py", "your_tasks.py: no such file"),
+        ("/etc/hosts.py", "no such file"),
+        ("../{here}/my_tasks.py", "a .py file in the working directory"),
+        ("./my_tasks", "expected module, module:attribute, a .toml file"),
         ("", "expected module"),
         ("missing.toml", "missing.toml: No such file"),
     ],
@@ -103,7 +119,7 @@ def test_a_target_that_is_not_there(write: Write, target: str, said: str) -> Non
     write("my_tasks.py", TASKS)
     write("empty.py", "")
     with pytest.raises(LoadError, match=said):
-        load(target)
+        load(target.format(here=Path.cwd().name))
 
 
 def test_mistakes_inside_come_through(write: Write) -> None:
