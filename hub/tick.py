@@ -17,13 +17,17 @@ from hub.scripts import Scripts, text
 log = logging.getLogger("jobcast.tick")
 
 INTERVAL = 0.5
+#: While nothing is due, and between two looks of one that follows: short enough for the death of
+#: a leader to leave no gap (tick.lua), long enough for an idle process to cost next to nothing.
+CALM_INTERVAL = 0.95
 LEAD = 1.0
 BATCH = 200
 
 
 class Tick(NamedTuple):
     """What one tick did: `role` is led, follows or holds (led, but reaped nothing). `schedules` are
-    those that are due, for the leader to fire."""
+    those that are due, for the leader to fire. `calm` is 1 when nothing known is due within a
+    second, or when it is another one's to see to."""
 
     role: str
     reaped: int
@@ -32,6 +36,7 @@ class Tick(NamedTuple):
     unparked: int
     forgotten: int
     schedules: int
+    calm: int
 
     @property
     def full(self) -> bool:
@@ -40,7 +45,8 @@ class Tick(NamedTuple):
 
 
 class Ticker:
-    """Runs the tick every half second; one of all tickers leads at a time, and fires schedules."""
+    """Runs the tick every half second, or every second while nothing is due; one of all tickers
+    leads at a time, and fires schedules."""
 
     def __init__(self, redis: Redis, scripts: Scripts, scheduler: Scheduler | None = None) -> None:
         self._redis = redis
@@ -70,6 +76,8 @@ class Ticker:
                     log.warning("took %d jobs from workers that went silent", tick.reaped)
                 if tick.full:
                     pause = 0.0
+                elif tick.calm:
+                    pause = CALM_INTERVAL
                 if tick.schedules and self._scheduler is not None:
                     await self._fire(self._scheduler)
             except (RedisError, OSError) as error:

@@ -19,8 +19,10 @@ log = logging.getLogger("jobcast.worker")
 
 T = TypeVar("T")
 
-#: Seconds after which an idle worker claims although nothing woke it.
-IDLE_SECONDS: Final = 5.0
+#: Seconds for which an idle worker waits to be woken, and after which it claims although nothing
+#: woke it: the tick renews a mark that was lost, so this is for what nobody has thought of.
+WAIT_SECONDS: Final = 5.0
+IDLE_SECONDS: Final = 15.0
 _FIRST_WAIT: Final = 0.05
 _LONGEST_WAIT: Final = 2.0
 
@@ -104,8 +106,11 @@ class Claimer:
         return 0
 
     async def _wait(self) -> None:
+        until = boottime() + IDLE_SECONDS
         try:
-            await self._transitions.wait_for_work(self._queues, IDLE_SECONDS)
+            while boottime() < until:
+                if await self._transitions.wait_for_work(self._queues, WAIT_SECONDS):
+                    return
         except (RedisError, OSError):
             # The claim that follows says so, and waits.
             return

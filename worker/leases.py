@@ -23,6 +23,8 @@ log = logging.getLogger("jobcast.worker")
 
 #: Renewals in one lease. A third would do; a tenth lets an outage take all but a fifth of it.
 BEATS: Final = 10
+#: The same of a worker that holds nothing, and only says that it lives.
+IDLE_BEATS: Final = 3
 #: The part of a lease at whose beginning a worker that could not renew it stops its job.
 MARGIN: Final = 0.1
 _FIRST_RETRY: Final = 0.1
@@ -119,6 +121,7 @@ class Leases:
         self._on_back = on_back
         self._held: dict[str, Held] = {}
         self._lock = threading.Condition()
+        self._due = 0.0
         self._nudged = False
         self._stopping = False
         self._failures = 0
@@ -141,6 +144,10 @@ class Leases:
         """Takes a claim in."""
         with self._lock:
             self._held[held.key] = held
+            soon = boottime() + self.lease / BEATS
+            if soon < self._due:
+                self._due = soon
+                self._lock.notify()
 
     def drop(self, held: Held) -> None:
         """The claim is over, or nothing of it is left to be renewed."""
@@ -180,9 +187,10 @@ class Leases:
 
     def _run(self) -> None:
         redis = connect_sync(self._url, timeout=max(0.1, self.lease * MARGIN))
-        due = boottime()
-        while self._wait(due):
+        self._due = boottime()
+        while self._wait():
             now = boottime()
+            pause: float | None = None
             try:
                 self._beat(redis)
             except (RedisError, OSError) as error:
@@ -199,14 +207,16 @@ class Leases:
                     log.info("Redis is back: leases are renewed")
                     self._failures = 0
                     self._post(self._on_back)
-                pause = self.lease / BEATS
-            due = now + pause
+            with self._lock:
+                if pause is None:
+                    pause = self.lease / (BEATS if self._held else IDLE_BEATS)
+                self._due = now + pause
         redis.close()
 
-    def _wait(self, due: float) -> bool:
-        """Waits until `due` or a nudge; False when it is time to stop."""
+    def _wait(self) -> bool:
+        """Waits until a beat is due, or a nudge; False when it is time to stop."""
         with self._lock:
-            while not self._stopping and not self._nudged and (rest := due - boottime()) > 0:
+            while not self._stopping and not self._nudged and (rest := self._due - boottime()) > 0:
                 self._lock.wait(rest)
             self._nudged = False
             return not self._stopping

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- KEYS 1 prefix
 -- ARGV 1 seed · 2 id of the caller · 3 ms for which it leads · 4 most jobs of each kind
--- Returns {"led" | "follows" | "holds", reaped, promoted, expired, unparked, forgotten, schedules due}
+-- Returns {"led" | "follows" | "holds", reaped, promoted, expired, unparked, forgotten, schedules due,
+--         1 when nothing is due within a second}
 
 local me, lead, most = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local state = P .. 'tick'
@@ -9,7 +10,7 @@ local was = redis.call('HMGET', state, 'leader', 'until', 'last', 'replid', 'hol
 local led_until = tonumber(was[2] or '0')
 -- A deadline farther off than any that is given was written before the clock stepped back.
 if was[1] and was[1] ~= me and led_until > now() and led_until <= now() + lead then
-  return {'follows', 0, 0, 0, 0, 0, 0}
+  return {'follows', 0, 0, 0, 0, 0, 0, 1}
 end
 local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
 local last, hold = tonumber(was[3] or '0'), tonumber(was[5] or '0')
@@ -88,7 +89,6 @@ for _, id in ipairs(due('expiring', now(), most)) do
   end
 end
 
--- Parked jobs: back to ready when a live worker has their task, failed after a day without one.
 -- Jobs that are held and say nothing. One that waits for its children has nothing to say.
 for _, id in ipairs(due('quiet', now(), most)) do
   local job = load_job(id)
@@ -108,6 +108,7 @@ for _, id in ipairs(due('quiet', now(), most)) do
   end
 end
 
+-- Parked jobs: back to ready when a live worker has their task, failed after a day without one.
 local unparked = 0
 local reasons = redis.call('SMEMBERS', P .. 'parked')
 if #reasons > 0 then
@@ -159,7 +160,6 @@ for _, sid in ipairs(due('sessions', now() - KEEP_MS, 10)) do
 end
 redis.call('ZREMRANGEBYSCORE', P .. 'dead', '-inf', int(now() - KEEP_MS))
 redis.call('ZREMRANGEBYSCORE', P .. 'workers', '-inf', int(now() - 4 * LEASE_MS))
-return {holds and 'holds' or 'led', reaped, promoted, expired, unparked, forgotten,
 
 -- The mark that wakes a worker may have been lost with the worker that took it.
 for _, queue in ipairs(redis.call('SRANDMEMBER', P .. 'queues', 32)) do
@@ -173,4 +173,5 @@ for _, zset in ipairs({'delayed', 'expiring', 'quiet', 'schedules', 'pruning'}) 
   calm = calm and redis.call('ZCOUNT', P .. zset, '-inf', int(now() + 1000)) == 0
 end
 calm = calm and redis.call('ZCOUNT', P .. 'running', '-inf', int(now() + 1000 - KILL_GRACE_MS)) == 0
-  redis.call('ZCOUNT', P .. 'schedules', '-inf', int(now()))}
+return {holds and 'holds' or 'led', reaped, promoted, expired, unparked, forgotten,
+  redis.call('ZCOUNT', P .. 'schedules', '-inf', int(now())), calm and 1 or 0}
