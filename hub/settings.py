@@ -40,6 +40,9 @@ class Settings:
     )
     origins: str = _setting("", "further browser origins that may connect, comma-separated")
     agent: bool = _setting(True, "the built-in agent answers messages")
+    agent_model: str = _setting(
+        "", "chat model that answers them instead; see OPENAI_BASE_URL and OPENAI_API_KEY"
+    )
 
     body_bytes: int = _setting(256 * 1024, "largest request body")
     params_bytes: int = _setting(64 * 1024, "largest params of a job")

@@ -64,19 +64,29 @@ class Memory:
 
     async def decided(self, turn: str) -> Intent | None:
         """What a message was taken for, if that was decided."""
-        found = await self._store.redis.hget(keys.memo(turn), "step:intent")
+        found = await self.step(turn, "intent")
         return None if found is None else _INTENT.decode(found)
 
     async def decide(self, turn: str, intent: Intent) -> Intent:
         """Keeps a decision, unless there is one; returns the one that counts."""
+        return _INTENT.decode(await self.keep(turn, "intent", msgspec.json.encode(intent)))
+
+    async def step(self, turn: str, name: str) -> bytes | None:
+        """What a turn keeps under a name."""
+        found: bytes | None = await self._store.redis.hget(keys.memo(turn), f"step:{name}")
+        return found
+
+    async def keep(self, turn: str, name: str, value: bytes) -> bytes:
+        """Keeps a value for a turn that is taken again, unless there is one; returns the one that
+        counts."""
         pipe = self._store.redis.pipeline(transaction=True)
         memo = keys.memo(turn)
-        pipe.hsetnx(memo, "step:intent", msgspec.json.encode(intent))
-        pipe.hget(memo, "step:intent")
+        pipe.hsetnx(memo, f"step:{name}", value)
+        pipe.hget(memo, f"step:{name}")
         pipe.expire(memo, KEEP, nx=True)
         _, kept, _ = await pipe.execute()
-        decided: Intent = _INTENT.decode(kept)
-        return decided
+        counts: bytes = kept
+        return counts
 
 
 def answer_id(message: Message) -> str:

@@ -8,6 +8,7 @@ then the same, and done once.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -16,6 +17,7 @@ import msgspec
 
 from hub.agent import telling, words
 from hub.agent.announced import Tasks
+from hub.agent.desk import OwnDesk
 from hub.agent.intent import read
 from hub.agent.intents import (
     Answer,
@@ -29,11 +31,15 @@ from hub.agent.intents import (
 )
 from hub.agent.markdown import code, title
 from hub.agent.memory import Memory, Spoken, answer_id
+from hub.agent.model import Model, ModelAway
+from hub.agent.model_turn import ModelTurn
 from hub.agent.talk import talk
+from hub.agent.toolbox import Toolbox
 from hub.answers import check_answer
 from hub.enqueue import Enqueuer
 from hub.errors import BadInput, Busy, Conflict, NotFound
 from hub.jobs import AGENT_QUEUE, Job, iso, job_id_for
+from hub.principal import Principal
 from hub.requests import JobRequest
 from hub.store import Message, Store
 from hub.transitions import Transitions
@@ -54,11 +60,13 @@ async def take_turn(
     enqueuer: Enqueuer,
     session_id: str,
     params: Mapping[str, Any],
+    model: Model | None = None,
 ) -> None:
     """Takes the turn that `params` are for: `{"message_id", "cursor", "may"}` or `{"about_job"}`.
+    With a `model`, that answers messages; where it does not, the answer is the built-in agent's.
 
     Raises Busy, and what the Redis client raises: the turn has to be taken again then."""
-    turn = _Turn(store, transitions, enqueuer, session_id)
+    turn = _Turn(store, transitions, enqueuer, session_id, model)
     if about := params.get("about_job"):
         await turn.word(str(about))
     else:
@@ -67,13 +75,19 @@ async def take_turn(
 
 class _Turn:
     def __init__(
-        self, store: Store, transitions: Transitions, enqueuer: Enqueuer, session_id: str
+        self,
+        store: Store,
+        transitions: Transitions,
+        enqueuer: Enqueuer,
+        session_id: str,
+        model: Model | None,
     ) -> None:
         self._store = store
         self._transitions = transitions
         self._enqueuer = enqueuer
         self._memory = Memory(store)
         self._session = session_id
+        self._model = model
 
     # ------------------------------------------------------------------ the two kinds
 
@@ -97,9 +111,35 @@ class _Turn:
         intent = await self._memory.decided(one.turn)
         if intent is None:
             scene = await self._scene(one.message, earlier, tasks)
+            if self._model is not None:
+                # What this agent took the last message for was not said: the model spoke.
+                scene = dataclasses.replace(scene, before=None)
             intent = await self._memory.decide(one.turn, read(one.message.text, scene))
-        said, about = await self._do(one, intent, tasks)
+        note = ""
+        if self._model is not None and not _is_for_people(intent):
+            try:
+                said, about = await self._ask_model(self._model, one, earlier)
+            except ModelAway as error:
+                note = f"\n\n*The language model gave no answer ({error}); this is mine.*"
+                said, about = await self._do(one, intent, tasks)
+        else:
+            said, about = await self._do(one, intent, tasks)
+        said += note
         await self._store.say(self._session, "agent", answer_id(one.message), said, job_id=about)
+
+    async def _ask_model(self, model: Model, one: Spoken, earlier: Sequence[Spoken]) -> Said:
+        may = await self._memory.may(one.turn) - {"approve", "admin"}
+        principal = Principal("token", "agent", (self._session,), may)
+        desk = OwnDesk(
+            self._store,
+            self._transitions,
+            self._enqueuer,
+            principal,
+            credential=CREDENTIAL,
+            origin=ORIGIN,
+        )
+        turn = ModelTurn(model, Toolbox(desk), self._memory, self._store, self._session)
+        return await turn.answer(one, list(earlier))
 
     # ------------------------------------------------------------------ what is known
 
@@ -247,6 +287,16 @@ class _Turn:
         now = iso(int(seconds) * 1000 + int(micros) // 1000)
         about = jobs[0].id if len(jobs) == 1 else None
         return telling.statuses(jobs, tasks, now), about
+
+
+def _is_for_people(intent: Intent) -> bool:
+    """Whether no model may stand between a person and what they say: a yes or no to a job."""
+    match intent:
+        case Answer(confirm=confirm):
+            return confirm
+        case Which(action):
+            return action == "answer"
+    return False
 
 
 def _offered(earlier: Sequence[Spoken]) -> str | None:
