@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from worker.context import Context as Context
     from worker.context import SyncContext as SyncContext
     from worker.gathered import ChildFailed as ChildFailed
+    from worker.hooks import on_start as on_start
+    from worker.hooks import on_stop as on_stop
     from worker.retry import Fail as Fail
     from worker.retry import Retry as Retry
     from worker.tasks import Registry as Registry
@@ -23,6 +25,8 @@ __all__ = [
     "Registry",
     "Retry",
     "SyncContext",
+    "on_start",
+    "on_stop",
     "schedule",
     "task",
 ]
@@ -36,6 +40,8 @@ _HOMES = {
     "Registry": "worker.tasks",
     "Retry": "worker.retry",
     "SyncContext": "worker.context",
+    "on_start": "worker.hooks",
+    "on_stop": "worker.hooks",
     "schedule": "worker.tasks",
     "task": "worker.tasks",
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from hub.schedule import Schedule
+from worker.hooks import Hook
 from worker.tasks import Registry, Task
 from worker.toml_tasks import load_toml
 
@@ -28,10 +29,10 @@ def load(target: str, *, allow: Collection[str] = ()) -> Registry:
     """The tasks of ``module``, ``module:attribute`` or ``path/to/file.toml``. ``tasks.py`` is
     the module ``tasks``, and ``my/tasks.py`` is ``my.tasks``.
 
-    A module gives every Task and schedule in its namespace; an attribute is a Registry, a Task or
-    an object (a module, a class) with Tasks in it. The working directory is put at the end of the
-    import path: it adds modules and hides none. ``allow`` names tasks that their toml file leaves
-    off.
+    A module gives every Task, schedule and hook in its namespace; an attribute is a Registry, a
+    Task or an object (a module, a class) with Tasks in it. The working directory is put at the end
+    of the import path: it adds modules and hides none. ``allow`` names tasks that their toml file
+    leaves off.
 
     Raises LoadError, and TaskError for a task that is declared wrongly; whatever else the module
     itself raises while it is imported comes through unchanged.
@@ -75,6 +76,8 @@ def _tasks_in(found: object) -> Registry:
     for value in values:
         if isinstance(value, Schedule):
             registry.add_schedule(value)
+        if isinstance(value, Hook) and value not in registry.hooks:
+            registry.hooks.append(value)
     return registry
 
 

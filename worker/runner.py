@@ -35,6 +35,7 @@ from worker.control import Control
 from worker.crew import RELEASE_SECONDS, Crew
 from worker.epilogue import LastWord, speak
 from worker.execution import STOP_GRACE, Workshop
+from worker.hooks import started, stopped
 from worker.isolation import check_isolated
 from worker.leases import Leases, Registration
 from worker.meter import Meter
@@ -42,6 +43,7 @@ from worker.persist import persist
 from worker.processes import Processes
 from worker.slots import Slots
 from worker.tasks import Registry
+from worker.warden import EXIT_RELOAD
 from worker.watchdog import EXIT_UNSTOPPABLE, Watchdog
 
 log = logging.getLogger("jobcast.worker")
@@ -121,13 +123,23 @@ class Runner:
             self._crew.hurry()
         self._stop.set()
 
+    def reload(self) -> None:
+        """Drains, and has the warden start a new worker."""
+        self._status = EXIT_RELOAD
+        self.drain()
+
     async def run(self) -> int:
-        """Works; returns the exit status. Raises SettingsError when the server is not fit."""
+        """Works; returns the exit status. Raises SettingsError when the server is not fit, and
+        what a hook of the start raises."""
         try:
             if await self._until_redis_answers():
                 await check_server(self._redis)
                 async with self._calls:
-                    await self._work()
+                    await started(self._registry.hooks)
+                    try:
+                        await self._work()
+                    finally:
+                        await stopped(self._registry.hooks)
         finally:
             await self._redis.aclose()
         return self._status

@@ -150,11 +150,13 @@ def _loaded(target: str | None, allow: list[str], sources: Sources | None) -> Re
     except Exception as error:
         logging.getLogger("jobcast.worker").exception("waiting for a change of the source")
         sources.add(error)
-        asyncio.run(_until_mended(sources))
+        if not asyncio.run(_until_mended(sources)):
+            raise typer.Exit(0) from None
         return None
 
 
-async def _until_mended(sources: Sources) -> None:
+async def _until_mended(sources: Sources) -> bool:
+    """False when the worker is told to stop instead."""
     from worker.processes import Processes
 
     processes = Processes.inherited()
@@ -168,6 +170,7 @@ async def _until_mended(sources: Sources) -> None:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
+        return not stop.is_set()
 
 
 def _agent(settings: Settings) -> Callable[[Redis, Scripts], Registry] | None:
@@ -211,12 +214,12 @@ def _run(
                 loop.add_signal_handler(number, runner.drain)
             if sources is None:
                 return await runner.run()
-            async with asyncio.TaskGroup() as group:
-                watching = group.create_task(_reload(runner, sources))
-                try:
-                    return await runner.run()
-                finally:
-                    watching.cancel()
+            watching = asyncio.ensure_future(_reload(runner, sources))
+            try:
+                return await runner.run()
+            finally:
+                watching.cancel()
+                await asyncio.wait({watching})
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as loop_runner:
         return loop_runner.run(run())

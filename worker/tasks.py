@@ -12,6 +12,7 @@ import msgspec
 from hub.jobs import QUEUE_NAME, TASK_NAME
 from hub.limits import Limit
 from hub.schedule import Schedule
+from worker.hooks import Hook
 from worker.retry import Retry
 from worker.signature import InvalidParams, ParamsType, TaskError, read_signature, schema_of
 
@@ -200,6 +201,8 @@ class Registry(Mapping[str, Task]):
     def __init__(self) -> None:
         self._tasks: dict[str, Task] = {}
         self._schedules: dict[str, Schedule] = {}
+        #: What a worker calls when it starts and stops, in the order of declaration.
+        self.hooks: list[Hook] = []
 
     def __getitem__(self, name: str) -> Task:
         return self._tasks[name]
@@ -242,6 +245,7 @@ class Registry(Mapping[str, Task]):
             self.add(task)
         for schedule in other.schedules:
             self.add_schedule(schedule)
+        self.hooks += [hook for hook in other.hooks if hook not in self.hooks]
 
     def announce(self) -> dict[str, dict[str, Any]]:
         """Every announcement, by task name."""

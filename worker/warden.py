@@ -58,6 +58,9 @@ from worker.minder import EXITED, FAILED, SIGNAL, STARTED, STOP, Handle, spawn
 
 FD_VARIABLE = "JOBCAST_WARDEN_FD"
 
+#: Exit status of a worker that wants to be started anew at once: its source has changed.
+EXIT_RELOAD = 76
+
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # A worker that lived this long has started well: the next death begins the backoff anew.
 _LONG_LIFE = 30.0
@@ -131,6 +134,8 @@ class Warden:
                     return code if code >= 0 else 128 - code
                 if code == 0 or (code > 0 and not custody.ready):
                     return code
+                if code == EXIT_RELOAD:
+                    continue
                 how = f"ended with status {code}" if code > 0 else f"was killed by signal {-code}"
             if boottime() - born > _LONG_LIFE:
                 backoff = _BACKOFF_FIRST
