@@ -29,6 +29,9 @@ log = logging.getLogger("jobcast.fanout")
 #: Entries that are read at once, for one feed or for one subscriber that is far behind.
 PAGE: Final = 64
 MEND_PAGE: Final = 256
+#: Reads for subscribers that start or are far behind, at one time: more would only wait for
+#: connections to Redis, and each holds a page in memory.
+READS: Final = 24
 #: Feeds that are mended side by side, and sessions whose tops are read in one round trip.
 SIDE_BY_SIDE: Final = 16
 TOPS: Final = 500
@@ -38,7 +41,7 @@ RECONNECT_AFTER: Final = 5.0
 class _Session:
     """A feed with what the driver knows about it."""
 
-    __slots__ = ("channel", "feed", "idle_since", "listeners", "listening", "unchecked")
+    __slots__ = ("channel", "feed", "idle_since", "listeners", "listening", "pages", "unchecked")
 
     def __init__(self, session_id: str) -> None:
         self.feed = Feed(session_id)
@@ -47,6 +50,8 @@ class _Session:
         self.unchecked = True
         self.idle_since: float | None = None
         self.listeners: list[Callable[[Publication], None]] = []
+        #: Pages of the history that are being read, by the cursor before them.
+        self.pages: dict[bytes, asyncio.Future[History | None]] = {}
 
     @property
     def idle(self) -> bool:
@@ -75,6 +80,7 @@ class Fanout:
         self._limit = limit
         self._check_every = check_every
         self._linger = linger
+        self._gate = asyncio.Semaphore(READS)
         self._sessions: dict[str, _Session] = {}
         self._by_channel: dict[bytes, _Session] = {}
         self._channels = Channels(redis, self)
@@ -159,12 +165,13 @@ class Fanout:
         try:
             step = feed.catch_up(subscriber, self.now())
             if step is Step.PAGE:
-                history = await self._history(feed.session_id, subscriber.cursor, PAGE)
+                history = await self._page(session, subscriber.cursor)
                 step = feed.page(subscriber, history, self.now())
                 if not feed.settled:
                     self._mend_soon(session)
             if step is Step.HELLO:
-                return await self._greet(session, subscriber)
+                async with self._gate:
+                    return await self._greet(session, subscriber)
         except (RedisError, OSError) as error:
             # The next check kicks whoever is behind.
             log.warning("cannot bring a subscriber up to date: %s", error)
@@ -175,9 +182,26 @@ class Fanout:
             return True
         return False
 
+    async def _page(self, session: _Session, after: bytes) -> History:
+        """The history after a cursor, read once for all who fell behind there together."""
+        while (reading := session.pages.get(after)) is not None:
+            found = await asyncio.shield(reading)
+            if found is not None:
+                return found
+        reading = session.pages[after] = asyncio.get_running_loop().create_future()
+        found = None
+        try:
+            async with self._gate:
+                found = await self._history(session.feed.session_id, after, PAGE)
+            return found
+        finally:
+            # None where it failed or its reader is gone: another one reads for those who wait.
+            del session.pages[after]
+            reading.set_result(found)
+
     async def _greet(self, session: _Session, subscriber: Subscriber) -> bool:
         feed = session.feed
-        if not feed.settled:
+        if not feed.settled or subscriber not in feed.behind:
             return False
         feed.start(subscriber)
         after = subscriber.after

@@ -131,11 +131,12 @@ def request(
     method: str = "GET",
     key: str | None = KEY,
     version: str | None = "13",
+    host: str = "example.org",
 ) -> bytes:
     """An upgrade request."""
     lines = [
         f"{method} {path} HTTP/1.1",
-        "Host: example.org",
+        f"Host: {host}",
         "Upgrade: websocket",
         "Connection: keep-alive, Upgrade",
         *([] if key is None else [f"Sec-WebSocket-Key: {key}"]),
