@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
 
-Deed = Literal["queue", "cancel", "kill"]
+Deed = Literal["queue", "cancel", "kill", "freeze"]
 
 #: Of a hundred jobs, how many are of which kind.
 KINDS = {
@@ -25,13 +25,15 @@ SESSIONS = 12
 
 @dataclass(frozen=True, order=True)
 class Step:
-    """At `at` seconds: queue a job, cancel the job number `number`, or kill a process."""
+    """At `at` seconds: queue a job, cancel the job number `number`, kill a process, or freeze one
+    for `pause` seconds."""
 
     at: float
     deed: Deed
     number: int = 0
     kind: str = ""
     session_id: str = ""
+    pause: float = 0.0
     request: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
@@ -46,19 +48,24 @@ def make_plan(seed: int, seconds: float, *, rate: float, workers: int, hubs: int
         at = number / rate
         kind = "poison" if number in poisoned else random.choices([*KINDS], [*KINDS.values()])[0]
         session = f"chaos:{random.randrange(SESSIONS)}"
-        steps.append(Step(at, "queue", number, kind, session, _request(random, kind)))
+        request = _request(random, kind)
+        steps.append(Step(at, "queue", number, kind, session, request=request))
         if random.random() < 0.1:
             steps.append(Step(at + random.expovariate(0.7), "cancel", number))
-    for kind, most, pause in (
-        ("worker", workers, 3.0),
-        ("warden", workers, 9.0),
-        ("hub", hubs, 6.0),
-        ("valkey", 1, 11.0),
-    ):
-        at = random.uniform(0.3, 1.0) * pause
+    troubles: list[tuple[Deed, str, int, float]] = [
+        ("kill", "worker", workers, 3.0),
+        ("kill", "warden", workers, 9.0),
+        ("kill", "hub", hubs, 6.0),
+        ("kill", "valkey", 1, 11.0),
+        ("freeze", "valkey", 1, 13.0),
+        ("freeze", "hub", hubs, 13.0),
+    ]
+    for deed, kind, most, every in troubles:
+        at = random.uniform(0.3, 1.0) * every
         while at < seconds:
-            steps.append(Step(at, "kill", random.randrange(most), kind))
-            at += random.uniform(0.5, 1.5) * pause
+            pause = random.uniform(0.2, 4.5) if deed == "freeze" else 0.0
+            steps.append(Step(at, deed, random.randrange(most), kind, pause=pause))
+            at += random.uniform(0.5, 1.5) * every
     return sorted(steps)
 
 

@@ -123,9 +123,12 @@ class Driver:
                     done = self.town.kill(step.kind, step.number)
                     self.counts[f"killed {step.kind}"] += done
                     continue
-                deed = group.create_task(
-                    self._queue(step) if step.deed == "queue" else self._cancel(step)
-                )
+                if step.deed == "freeze":
+                    self.counts[f"froze {step.kind}"] += 1
+                    deed = group.create_task(self.town.freeze(step.kind, step.number, step.pause))
+                else:
+                    act = self._queue if step.deed == "queue" else self._cancel
+                    deed = group.create_task(act(step))
                 deeds.add(deed)
                 deed.add_done_callback(deeds.discard)
             if deeds:

@@ -115,6 +115,20 @@ class Town:
             return True
         return False
 
+    async def freeze(self, kind: str, number: int, seconds: float) -> None:
+        """Stops a process for a while; it knows nothing of that."""
+        child = self._children[kind, number]
+        pid = child.pid
+        if pid is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                await asyncio.sleep(seconds)
+            finally:
+                if child.pid == pid:
+                    os.kill(pid, signal.SIGCONT)
+
     @staticmethod
     def _real_worker(warden: int) -> int | None:
         """The process that claims and runs jobs, somewhere below its warden."""
