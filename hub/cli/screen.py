@@ -19,6 +19,8 @@ from hub.store import Message
 
 #: Cards that are live at once; more are counted.
 MOST_CARDS = 8
+#: Messages of a picture that are shown, the last ones.
+MOST_MESSAGES = 10
 
 
 class Screen:
@@ -32,6 +34,7 @@ class Screen:
             else None
         )
         self._told: dict[str, tuple[Any, ...]] = {}
+        self._said: set[str] = set()
         self._shown: list[RenderableType] = []
 
     def __enter__(self) -> Self:
@@ -68,6 +71,8 @@ class Screen:
         elif isinstance(what, Job):
             self._job(view, what)
         else:
+            for message in [*view.messages.values()][-MOST_MESSAGES:]:
+                self._say(message)
             for job in view.jobs.values():
                 if not job.terminal:
                     self._job(view, job)
@@ -76,6 +81,9 @@ class Screen:
             self._live.update(Group(*self._shown))
 
     def _say(self, message: Message) -> None:
+        if message.message_id in self._said:
+            return
+        self._said.add(message.message_id)
         by_user = message.role == "user"
         self.console.print(
             Text("you" if by_user else "agent", style="bold" if by_user else "bold green")
