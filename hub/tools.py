@@ -201,7 +201,7 @@ def _gantz(tool: Tool, url: str) -> dict[str, Any]:
         name: schema
         for name, schema in properties.items()
         if (name in required or "default" in schema)
-        and (schema.get("type") in _SCALARS or (name, tool.name) == ("params", "start_job"))
+        and (_kind(schema) is not None or (name, tool.name) == ("params", "start_job"))
     }
     path = tool.path.replace("{", "{{").replace("}", "}}")
     if tool.name == "list_jobs":
@@ -226,7 +226,7 @@ def _gantz(tool: Tool, url: str) -> dict[str, Any]:
         "parameters": [
             {
                 "name": name,
-                "type": schema["type"],
+                "type": _kind(schema) or "object",
                 "required": name in required,
                 **({"default": schema["default"]} if "default" in schema else {}),
             }
@@ -236,12 +236,20 @@ def _gantz(tool: Tool, url: str) -> dict[str, Any]:
     }
 
 
+def _kind(schema: Mapping[str, Any]) -> str | None:
+    """The type of a plain argument, which a list of choices need not name; None for others."""
+    kind = schema.get("type")
+    if kind is None and all(isinstance(choice, str) for choice in schema.get("enum", [0])):
+        return "string"
+    return kind if kind in _SCALARS else None
+
+
 def _pasted(value: Any, arguments: Mapping[str, Any]) -> str:
     """JSON into which Gantz pastes: strings within quotes, the rest as it is."""
     if isinstance(value, Mapping):
         if "$arg" in value:
             name = value["$arg"]
-            quoted = arguments[name]["type"] == "string"
+            quoted = _kind(arguments[name]) == "string"
             return f'"{{{{{name}}}}}"' if quoted else f"{{{{{name}}}}}"
         members = [
             f"{_json(name)}: {_pasted(member, arguments)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import jsonschema_rs
 import msgspec
@@ -12,6 +11,7 @@ from msgspec import Raw
 
 from hub.enqueue import Announcement
 from hub.tools import Tool, gantz, mcp, openai, tools_of
+from tests.small_yaml import parse
 
 SCHEMA = {
     "type": "object",
@@ -22,6 +22,7 @@ SCHEMA = {
             "description": "Where.",
         },
         "count": {"type": "integer", "default": 3},
+        "size": {"enum": ["big", "small"], "default": "big"},
         "tags": {"type": "array", "items": {"type": "string"}},
     },
     "required": ["environment"],
@@ -92,9 +93,10 @@ def test_gantz() -> None:
     [body] = [line for line in lines if line.startswith("body: ")]
     pasted = json.loads(body.removeprefix("body: "))
     filled = pasted.replace("{{environment}}", "staging").replace("{{count}}", "7")
+    filled = filled.replace("{{size}}", "small")
     assert json.loads(filled) == {
         "task": "ops.deploy",
-        "params": {"environment": "staging", "count": 7},
+        "params": {"environment": "staging", "count": 7, "size": "small"},
         "session_id": "${JOBCAST_SESSION}",
     }
     assert 'Authorization: "Bearer ${JOBCAST_TOKEN}"' in lines
@@ -118,32 +120,3 @@ def test_gantz_is_yaml_of_the_expected_shape() -> None:
     for tool in tools:
         assert set(tool) == {"name", "description", "parameters", "http"}
         assert {"method", "url", "headers", "timeout"} <= set(tool["http"])
-
-
-def parse(lines: list[str]) -> Any:
-    """A reader of the small YAML that is written: block maps and lists of JSON scalars."""
-
-    def block(start: int, indent: int) -> tuple[Any, int]:
-        value: Any = None
-        at = start
-        while at < len(lines):
-            line = lines[at]
-            depth = len(line) - len(line.lstrip())
-            if depth < indent:
-                break
-            if line.lstrip().startswith("- "):
-                value = [] if value is None else value
-                lines[at] = line.replace("- ", "  ", 1)
-                item, at = block(at, indent + 2)
-                value.append(item)
-                continue
-            value = {} if value is None else value
-            name, _, rest = line.strip().partition(":")
-            if rest.strip():
-                value[name] = json.loads(rest)
-                at += 1
-            else:
-                value[name], at = block(at + 1, depth + 2)
-        return value, at
-
-    return block(0, 0)[0]
