@@ -343,3 +343,36 @@ async def test_an_outage_of_redis_keeps_subscribers(own_valkey: Server, settings
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     await redis.aclose()
+
+
+# ------------------------------------------------------------------ many who fell behind
+
+
+async def test_a_page_is_read_once_for_all_who_wait_for_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.queue()
+    await bench.subscriber()
+    session = bench.fanout._sessions["s1"]
+    reads: list[bytes] = []
+    go = asyncio.Event()
+    real = bench.store.history
+
+    async def slow(session_id: str, after: bytes, limit: int = 256) -> Any:
+        reads.append(after)
+        await go.wait()
+        return await real(session_id, after, limit)
+
+    monkeypatch.setattr(bench.store, "history", slow)
+    first, *others = [asyncio.create_task(bench.fanout._page(session, b"0-0")) for _ in range(10)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert reads == [b"0-0"]
+    # Whoever reads for the others may go: one of them reads then.
+    first.cancel()
+    go.set()
+    pages = await asyncio.gather(*others)
+    assert len(reads) == 2
+    assert all(page is pages[0] for page in pages)
+    assert len(pages[0].entries) == 1
+    assert session.pages == {}
