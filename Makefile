@@ -11,13 +11,13 @@ SECONDS ?= 60
 # Test processes; each has a Valkey and ports of its own.
 JOBS ?= 2
 
-.PHONY: run demo test test-slow chaos lint format clean
+.PHONY: run demo test test-slow chaos lint format docs clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/jobcast dev --host $(HOST) --port $(PORT) --data-dir $(DATA_DIR)
 
 demo: $(VENV)/.installed
-	@exec $(BIN)/python -m worker.demo
+	@exec $(BIN)/jobcast demo
 
 test: lint
 	$(BIN)/pytest -n $(JOBS) -m "not slow"
@@ -40,6 +40,7 @@ format: $(VENV)/.installed-test
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m hub.settings_page > docs/settings.md
+	$(BIN)/python -m worker.cli_page > docs/cli.md
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Jobcast needs Python 3.11 or later, and $(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ...")'

@@ -11,11 +11,13 @@ import typer
 def command_line() -> typer.Typer:
     """All commands."""
     from hub.cli import app
+    from worker.demo.command import demo
     from worker.dev import dev
     from worker.serve import worker
 
     app.command("worker")(worker)
     app.command("dev")(dev)
+    app.command("demo")(demo)
     return app
 
 
