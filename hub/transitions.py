@@ -14,6 +14,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from hub import keys
+from hub.endings import Endings
 from hub.errors import Conflict, NotFound, StaleToken
 from hub.scripts import Arg, AsyncEval, Scripts, SyncEval, text
 
@@ -60,6 +61,7 @@ class Transitions:
         self._redis = redis
         self._scripts = scripts
         self._calls: AsyncEval = redis if calls is None else calls
+        self._endings = Endings(self._run)
 
     async def _run(self, name: str, *args: Arg) -> Any:
         return await self._scripts.run(self._calls, name, *args)
@@ -115,7 +117,7 @@ class Transitions:
         """Ends a job; `value` is the result, or the error without its traceback. Returns the
         status that it has now. Raises StaleToken, and Conflict for `cancelled` when nobody
         asked for that."""
-        verdict, status = await self._run("finish", job_id, token, fate, value, traceback)
+        verdict, status = await self._endings.finish(job_id, token, fate, value, traceback)
         if verdict == b"refused":
             raise Conflict(f"The job is {text(status)}; only a cancelling one ends as cancelled.")
         return self._held(job_id, verdict, status)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from typing import Final
+
+_FEW: Final = 8
 
 
 class Slots:
@@ -17,7 +20,7 @@ class Slots:
     def __init__(self, count: int, most_lent: int = 1_000) -> None:
         self._free = count
         self._lent = 0
-        self._half = max(1, count // 2)
+        self._at_once = count if count < _FEW else count // 2
         self._ahead = 0
         self._most_ahead = count
         self._most_lent = most_lent
@@ -26,10 +29,10 @@ class Slots:
         self._some_free.set()
 
     async def take_free(self) -> int:
-        """Waits until a slot is free; takes all free ones, but no more than half of all, and
-        returns how many. While one half is claimed the other one runs."""
+        """Waits until a slot is free; takes all free ones, but of many no more than half of
+        all, and returns how many. While one half is claimed the other one runs."""
         await self._some_free.wait()
-        taken = min(self._free, self._half)
+        taken = min(self._free, self._at_once)
         self._free -= taken
         if not self._free:
             self._some_free.clear()

@@ -25,8 +25,12 @@ local function now()
   return clock
 end
 
--- Days to a civil date: Howard Hinnant's `civil_from_days`.
+-- Days to a civil date: Howard Hinnant's `civil_from_days`. Most times of a script are its now.
+local isos = {}
 local function iso(ms)
+  if isos[ms] then
+    return isos[ms]
+  end
   local days = math.floor(ms / 86400000)
   local rest = ms - days * 86400000
   local z = days + 719468
@@ -38,8 +42,9 @@ local function iso(ms)
   local day = doy - math.floor((153 * mp + 2) / 5) + 1
   local month = mp < 10 and mp + 3 or mp - 9
   local year = yoe + era * 400 + (month <= 2 and 1 or 0)
-  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month, day,
+  isos[ms] = string.format('%04d-%02d-%02dT%02d:%02d:%02d.%03dZ', year, month, day,
     math.floor(rest / 3600000), math.floor(rest / 60000) % 60, math.floor(rest / 1000) % 60, rest % 1000)
+  return isos[ms]
 end
 
 local drawn = 0
@@ -149,16 +154,20 @@ local function emit(sid, kind, jid, rev, data)
   local head = 'L ' .. cursor .. ' ' .. prev .. ' ' .. (jid or '-') .. ' ' .. (rev or '0')
   redis.call('XADD', stream, 'MAXLEN', '~', EVENTS_MAX, cursor, 'h', head, 'e', body)
   redis.call('SPUBLISH', P .. 'live:' .. sid, head .. '\n' .. body)
-  redis.call('ZADD', P .. 'sessions', now(), sid)
+  if not tops[sid] then
+    redis.call('ZADD', P .. 'sessions', now(), sid)
+  end
   tops[sid] = cursor
   return cursor
 end
 
+local hooks = {}
 local function wanted_by_webhook(job, kind)
   if job.webhook_url and (TERMINAL[job.status] or job.status == 'input_required') then
     return true
   end
-  local wanted = redis.call('HMGET', P .. 'hooked', job.session_id, '*')
+  local wanted = hooks[job.session_id] or redis.call('HMGET', P .. 'hooked', job.session_id, '*')
+  hooks[job.session_id] = wanted
   local needle = ',' .. kind .. ','
   return (wanted[1] and string.find(wanted[1], needle, 1, true))
     or (wanted[2] and string.find(wanted[2], needle, 1, true))
@@ -343,9 +352,13 @@ end
 
 local function ended(job)
   redis.call('ZREM', P .. 'active:' .. job.session_id, job.id)
-  redis.call('ZREM', P .. 'expiring', job.id)
-  for _, kind in ipairs({'job:', 'log:', 'memo:'}) do
-    redis.call('PEXPIRE', P .. kind .. job.id, KEEP_MS)
+  if job.expires_at then
+    redis.call('ZREM', P .. 'expiring', job.id)
+  end
+  redis.call('PEXPIRE', P .. 'job:' .. job.id, KEEP_MS)
+  redis.call('PEXPIRE', P .. 'memo:' .. job.id, KEEP_MS)
+  if job.log_lines ~= '0' then
+    redis.call('PEXPIRE', P .. 'log:' .. job.id, KEEP_MS)
   end
   if job.parent_id then
     redis.call('ZREM', P .. 'children:' .. job.parent_id, job.id)
