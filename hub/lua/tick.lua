@@ -14,8 +14,9 @@ if was[1] and was[1] ~= me and led_until > now() and led_until <= now() + lead t
 end
 local replid = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
 local last, hold = tonumber(was[3] or '0'), tonumber(was[5] or '0')
--- Where ticks were missing, leases ran out that nobody could renew: reap nothing for one lease.
-local longest_gap = math.max(LEASE_MS / 3, 2000)
+-- Where ticks were missing, leases ran out that nobody could renew: reap nothing for one lease. A leader's death is
+-- no gap: it leads on for 1 s, and the next one looks 0.95 s later at the latest, or a little more when it is busy.
+local longest_gap = math.max(LEASE_MS / 3, 2500)
 if last > 0 and (now() - last > longest_gap or now() < last or was[4] ~= replid) then
   hold = now() + LEASE_MS
 end
