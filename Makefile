@@ -11,7 +11,7 @@ SECONDS ?= 60
 # Test processes; each has a Valkey and ports of its own.
 JOBS ?= 2
 
-.PHONY: run demo test test-slow chaos lint format docs clean
+.PHONY: run demo test test-slow chaos bench-jobs lint format docs clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/jobcast dev --host $(HOST) --port $(PORT) --data-dir $(DATA_DIR)
@@ -28,6 +28,9 @@ test-slow: $(VENV)/.installed-test
 # Kills everything all the time and proves that nothing was lost; a run prints its seed.
 chaos: $(VENV)/.installed-test
 	@$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) --seconds $(SECONDS)
+
+bench-jobs: $(VENV)/.installed
+	$(BIN)/python -m bench.jobs
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check
