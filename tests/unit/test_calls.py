@@ -67,7 +67,7 @@ async def test_what_was_sent_is_sent_again_first_and_given_up_in_the_end() -> No
         flight.take(2.0)
     with pytest.raises(RedisConnectionError):
         one.result()
-    assert two.done()
+    assert isinstance(two.exception(), RedisConnectionError)
     assert flight.oldest() is None
 
 
