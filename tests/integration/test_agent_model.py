@@ -287,7 +287,8 @@ async def test_a_busy_model_is_asked_again(talk: Talk) -> None:
     assert len(talk.server.asked) == 2
 
 
-async def test_a_silent_model_is_given_up(talk: Talk) -> None:
+async def test_a_silent_model_is_given_up(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hub.agent.openai_model.RETRIES", 0)
     talk.model = OpenAiModel("scripted", base_url=talk.server.url, api_key="key", silence=0.1)
     talk.server.script.append(hangs())
     answer = await talk.ask("/echo text=hi")

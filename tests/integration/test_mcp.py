@@ -128,13 +128,13 @@ async def test_a_job_over_http(hub: Hub, hand: Hand, mode: str) -> None:
         await work_through(hub, hand, client)
 
 
-@pytest.mark.parametrize("mode", [MODERN, "legacy"])
+@pytest.mark.parametrize("mode", [MODERN, pytest.param("legacy", marks=pytest.mark.slow)])
 async def test_a_job_over_stdio(hub: Hub, hand: Hand, mode: str) -> None:
     async with over_stdio(hub, hub.token("s1"), mode=mode) as client:
         await work_through(hub, hand, client)
 
 
-@pytest.mark.parametrize("way", [over_http, over_stdio])
+@pytest.mark.parametrize("way", [over_http, pytest.param(over_stdio, marks=pytest.mark.slow)])
 async def test_a_resource_is_followed(hub: Hub, hand: Hand, way: Any) -> None:
     made = await hub.client.post(
         "/jobs", json={"task": "echo", "params": {"text": "x"}, "session_id": "s2"}
@@ -150,6 +150,7 @@ async def test_a_resource_is_followed(hub: Hub, hand: Hand, way: Any) -> None:
 
 
 # The older protocol's call is deprecated in the client, and still what older clients send.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 async def test_a_resource_is_subscribed_to_as_it_was_before(hub: Hub, hand: Hand) -> None:
     news: asyncio.Queue[Any] = asyncio.Queue()
