@@ -14,6 +14,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -349,6 +350,9 @@ def main() -> None:
         help="which of run, enqueue, pickup, idle (with recovery)",
     )
     args = parser.parse_args()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Whatever was started is ended on the way out.
+        signal.signal(number, lambda *_: sys.exit(130))
     only = set(filter(None, args.only.split(",")))
     measures = set(args.measure.split(","))
     systems = [system for system in SYSTEMS if not only or system.module in only]
