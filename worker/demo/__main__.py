@@ -11,10 +11,9 @@ from collections import deque
 from pathlib import Path
 from typing import Final
 
-import httpcore2
-
-from hub.errors import SettingsError
-from worker.demo.client import Broken, Client, post
+from hub.client import Client
+from hub.errors import JobcastError
+from worker.demo.client import Broken, Person
 from worker.demo.play import play
 from worker.demo.screen import Screen
 from worker.stack import Stack
@@ -34,7 +33,7 @@ def main() -> int:
             asyncio.run(_demo(Path(folder), said))
     except KeyboardInterrupt:
         return 130
-    except (Broken, SettingsError, TimeoutError) as error:
+    except (Broken, JobcastError, TimeoutError) as error:
         why = str(error) or f"it took more than {WHOLE:g} s"
         print("\n".join(["", *said, "", f"The demo failed: {why}."]), file=sys.stderr)
         return 1
@@ -55,15 +54,16 @@ async def _demo(folder: Path, said: deque[str]) -> None:
             )
             async with stack:
                 token = await _token(stack.url, stack.api_key)
-                async with Client(stack.url, SESSION, token, screen.changed) as client:
-                    await play(client, screen)
+                async with (
+                    Client(stack.url, token) as client,
+                    Person(client, SESSION, screen.changed) as person,
+                ):
+                    await play(person, screen)
 
 
 async def _token(url: str, api_key: str) -> str:
-    async with httpcore2.AsyncConnectionPool() as http:
-        body = {"sub": "demo", "sessions": [SESSION], "scope": SCOPE}
-        answer = await post(http, f"{url}/tokens", body, {"Authorization": f"Bearer {api_key}"})
-        return str(answer["token"])
+    async with Client(url, api_key) as client:
+        return (await client.new_token(sub="demo", sessions=[SESSION], scope=SCOPE)).token
 
 
 if __name__ == "__main__":
