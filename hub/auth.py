@@ -1,4 +1,4 @@
-"""Who is calling: API keys and session tokens (DESIGN §8).
+"""Who is calling: API keys and session tokens.
 
 Session tokens are JWTs (RFC 7519) signed with HS256 and the hub's secret. Nothing else is
 accepted, whatever a token's header says. API keys are held as SHA-256 digests only.

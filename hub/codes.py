@@ -1,4 +1,4 @@
-"""Close codes of WebSockets, which `error` and `goodbye` frames carry too (DESIGN §4)."""
+"""Close codes of WebSockets, which `error` and `goodbye` frames carry too."""
 
 from __future__ import annotations
 

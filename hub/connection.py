@@ -107,7 +107,7 @@ def _keepalive(url: str) -> dict[str, Any]:
 
 
 async def check_server(redis: Redis) -> None:
-    """Raises SettingsError when the server cannot be reached or is not fit (DESIGN §5, rule 9):
+    """Raises SettingsError when the server cannot be reached or is not fit:
     what it is, and what to change."""
     try:
         info: dict[str, Any] = await redis.info("everything")

@@ -1,4 +1,4 @@
-"""What is published, and how it is read without decoding any JSON (DESIGN §3).
+"""What is published, and how it is read without decoding any JSON.
 
 A publication is one header line, a newline, and the event's JSON, all made by the script that
 changed the state. Fields of the header are separated by one space:

@@ -1,4 +1,4 @@
-"""What clients send on a WebSocket (DESIGN §4). No I/O."""
+"""What clients send on a WebSocket. No I/O."""
 
 from __future__ import annotations
 

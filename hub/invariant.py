@@ -1,4 +1,4 @@
-"""Walks a partition and says what cannot be (DESIGN §5, rule 5). For tests and `doctor`.
+"""Walks a partition and says what cannot be. For tests and `doctor`.
 
 A job that the agent owns, or whose session was forgotten (`silent`), is in no list of its session;
 everything else holds for it too.

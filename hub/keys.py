@@ -1,4 +1,4 @@
-"""Every Redis key and channel name, in one place (DESIGN §5).
+"""Every Redis key and channel name, in one place.
 
 All keys of a partition share the hash tag in its prefix, so that a script which is given the
 prefix as KEYS[1] may touch any of them on one Cluster slot. There is one partition.

@@ -1,4 +1,4 @@
-"""Which browsers may talk to the hub: Origin and Host of a request (DESIGN §8). No I/O."""
+"""Which browsers may talk to the hub: Origin and Host of a request. No I/O."""
 
 from __future__ import annotations
 

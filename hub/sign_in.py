@@ -1,4 +1,4 @@
-"""One-time sign-in codes: what `jobcast dev` puts into its link's fragment (DESIGN §8).
+"""One-time sign-in codes: what `jobcast dev` puts into its link's fragment.
 
 Redis holds the SHA-256 of a code, never the code.
 """

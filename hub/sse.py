@@ -1,4 +1,4 @@
-"""Server-Sent Events of a session, and of one job (WHATWG HTML §9.2, DESIGN §4)."""
+"""Server-Sent Events of a session, and of one job (WHATWG HTML §9.2)."""
 
 from __future__ import annotations
 

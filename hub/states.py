@@ -1,4 +1,4 @@
-"""The table of a job's life (DESIGN §2), as data.
+"""The table of a job's life, as data.
 
 The same table is enforced by the Lua scripts; a test walks both, edge by edge. A state is a
 status, but for `waiting`: that is the status `input_required` while no worker holds the job.

@@ -1,4 +1,4 @@
-"""The tick: housekeeping that hubs and workers run alike (DESIGN §5, rule 8)."""
+"""The tick: housekeeping that hubs and workers run alike."""
 
 from __future__ import annotations
 

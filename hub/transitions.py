@@ -1,4 +1,4 @@
-"""The transitions of a job's life, one typed wrapper per script (DESIGN §2, §5).
+"""The transitions of a job's life, one typed wrapper per script.
 
 Wrappers pack arguments and read replies; what is true is decided in Lua. JSON arguments are
 fragments that the caller has encoded. A worker's call whose token is void raises StaleToken,

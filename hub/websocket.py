@@ -1,4 +1,4 @@
-"""`WS /ws` and `WS /ws/{session_id}`: events out, commands in (DESIGN §4)."""
+"""`WS /ws` and `WS /ws/{session_id}`: events out, commands in."""
 
 from __future__ import annotations
 

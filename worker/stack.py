@@ -1,5 +1,5 @@
 """A whole Jobcast on one machine: an embedded Valkey, a hub and a worker, each a process of its
-own under one supervisor. Any of them may be killed and comes back (DESIGN §6, `jobcast dev`)."""
+own under one supervisor. Any of them may be killed and comes back (`jobcast dev`)."""
 
 from __future__ import annotations
 

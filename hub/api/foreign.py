@@ -1,4 +1,4 @@
-"""Events of jobs that somebody else's queue runs (`"queue": null`, DESIGN §4)."""
+"""Events of jobs that somebody else's queue runs (`"queue": null`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a subscription yields (DESIGN §3), typed. No I/O.
+"""What a subscription yields, typed. No I/O.
 
 Event = Hello | JobEvent | ProgressEvent | LogEvent | LogGap | MessageEvent | PartialMessage
 """

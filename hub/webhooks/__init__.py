@@ -1,1 +1,1 @@
-"""Signed callbacks (DESIGN §7): Standard Webhooks, at least once, to vetted addresses only."""
+"""Signed callbacks: Standard Webhooks, at least once, to vetted addresses only."""

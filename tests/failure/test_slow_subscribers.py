@@ -23,7 +23,7 @@ from tests.integration.transport.raw import PING, PONG, Raw, frame
 
 SUBSCRIBERS, STALLED = 1_000, 200
 EVENTS, ROUND, PAD = 400, 20, 2_000
-#: The bound of DESIGN's promise, in bytes of resident memory for each that stopped reading.
+#: The promised bound, in bytes of resident memory for each that stopped reading.
 EACH = 100 * 1024
 _SEQ = re.compile(rb'"id":"(\d+)-')
 
