@@ -14,7 +14,7 @@ Frame = dict[str, Any]
 
 
 class FakeHub:
-    """Plays a hub to one page, with frames as docs/protocol.md has them. One session; nothing is checked.
+    """Plays a hub to one page, frame by frame. One session; nothing is checked.
 
     `frames` is everything that the page sent; `calls` its HTTP calls as (method, path, body)."""
 

@@ -1,4 +1,4 @@
-"""The Lua scripts against the table in hub/states.py: each edge is taken, each other one refused."""
+"""The Lua scripts against the table: each edge is taken, each other one refused."""
 
 from __future__ import annotations
 
