@@ -7,7 +7,6 @@ from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.markdown import Markdown
 from rich.padding import Padding
 from rich.text import Text
 
@@ -90,6 +89,9 @@ class Screen:
         )
         body: RenderableType = Text(message.text)
         if not by_user and self._live is not None:
+            # A third of a second to import, which only this view should pay.
+            from rich.markdown import Markdown
+
             body = Markdown(message.text)
         self.console.print(Padding(body, (0, 0, 1, 2)))
 
