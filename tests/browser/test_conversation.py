@@ -184,6 +184,7 @@ def test_stop_it_cancels_and_so_does_the_button(chat: Chat) -> None:
     chat.shot("cancelled-dark")
 
 
+@pytest.mark.slow
 def test_a_hub_that_is_killed_is_hardly_noticed(chat: Chat, dev: Dev) -> None:
     chat.say("Run the full test suite")
     card = chat.card("Run tests")

@@ -142,6 +142,7 @@ async def test_a_stopped_worker_loses_its_children_at_the_deadline(warden: Warde
     await warden.do("ready")
 
 
+@pytest.mark.slow
 async def test_a_blocked_worker_loses_its_children_at_the_deadline(warden: Warden) -> None:
     await with_children(warden, lease=4)
     await warden.order("block")
@@ -168,6 +169,7 @@ async def test_a_killed_warden_takes_everything_along(warden: Warden, blocked: b
     await wait_until(lambda: (proc := read_proc(warden.worker)) is None or not proc.alive)
 
 
+@pytest.mark.slow
 async def test_a_stopped_warden_cannot_save_a_job(warden: Warden) -> None:
     await warden.launch(lease=4)
     await warden.do("start")

@@ -158,6 +158,7 @@ async def reloading(
     assert await asyncio.to_thread(reloading.process.wait, 20) == 0
 
 
+@pytest.mark.slow
 async def test_a_change_of_the_source_starts_the_worker_anew(reloading: Reloading) -> None:
     await reloading.says(1)
     reloading.write("2")
@@ -167,6 +168,7 @@ async def test_a_change_of_the_source_starts_the_worker_anew(reloading: Reloadin
     await reloading.says(4)
 
 
+@pytest.mark.slow
 async def test_a_source_that_cannot_be_read_is_waited_for(
     tmp_path: Path, settings: Settings, store: Store
 ) -> None:
