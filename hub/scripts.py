@@ -1,6 +1,7 @@
 """Loads the Lua scripts and runs them.
 
-A script is its own shebang, then the settings as constants, then `prelude.lua`, then its file.
+A script is its own shebang, then the settings as constants, then what all share (`PRELUDES`), then
+its file.
 Files `family_*.lua` share a `family_prelude.lua` after that, where there is one.
 Every one takes the partition's prefix as KEYS[1] and a random seed as ARGV[1].
 """
@@ -20,6 +21,9 @@ from hub import keys
 from hub.settings import Settings
 
 _FOLDER = Path(__file__).parent / "lua"
+
+#: What every script starts with, in this order: each file uses what the ones before it define.
+PRELUDES = ("prelude", "places_prelude", "moves_prelude")
 
 Arg = str | bytes | int | float
 
@@ -68,7 +72,8 @@ class Script:
         self.name = name
         family = f"{name.partition('_')[0]}_prelude"
         shared = _file(family) if (_FOLDER / f"{family}.lua").exists() else ""
-        self.source = f"{first}\n{constants}\n{_file('prelude')}\n{shared}\n{rest}"
+        preludes = "\n".join(_file(prelude) for prelude in PRELUDES)
+        self.source = f"{first}\n{constants}\n{preludes}\n{shared}\n{rest}"
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
     def args(self, args: Sequence[Arg]) -> tuple[Any, ...]:
