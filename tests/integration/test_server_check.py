@@ -14,7 +14,7 @@ from hub.jobs import NewJob
 from hub.scripts import Scripts
 from hub.settings import Settings
 from hub.store import Store
-from tests.conftest import Server, new_server
+from tests.conftest import Server, free_port, new_server
 
 
 @pytest.fixture
@@ -34,7 +34,8 @@ async def test_a_server_that_evicts_is_refused(fresh: Server) -> None:
 
 
 async def test_a_cluster_is_refused(fresh: Server) -> None:
-    fresh.start("--cluster-enabled", "yes")
+    # Its bus is on the port + 10,000 unless said, and ephemeral ports may be too high for that.
+    fresh.start("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
     client = connect(fresh.url)
     with pytest.raises(SettingsError, match="Cluster"):
         await check_server(client)
