@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -14,14 +13,15 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from hub import keys
 from hub.channels import Channels
 from hub.errors import TooMany
 from hub.events import Publication, parse
-from hub.feed import Batch, Feed, Step, Subscriber
+from hub.feed import Batch, Step, Subscriber
 from hub.flow import Flow
+from hub.followed import Followed
 from hub.greeting import greeting
 from hub.jobs import iso
+from hub.probe import Probe
 from hub.store import History, Store
 
 log = logging.getLogger("jobcast.fanout")
@@ -36,26 +36,6 @@ READS: Final = 24
 SIDE_BY_SIDE: Final = 16
 TOPS: Final = 500
 RECONNECT_AFTER: Final = 5.0
-
-
-class _Session:
-    """A feed with what the driver knows about it."""
-
-    __slots__ = ("channel", "feed", "idle_since", "listeners", "listening", "pages", "unchecked")
-
-    def __init__(self, session_id: str) -> None:
-        self.feed = Feed(session_id)
-        self.channel = keys.live(session_id).encode()
-        self.listening = False
-        self.unchecked = True
-        self.idle_since: float | None = None
-        self.listeners: list[Callable[[Publication], None]] = []
-        #: Pages of the history that are being read, by the cursor before them.
-        self.pages: dict[bytes, asyncio.Future[History | None]] = {}
-
-    @property
-    def idle(self) -> bool:
-        return not (self.feed.live or self.feed.behind or self.listeners)
 
 
 class Fanout:
@@ -81,19 +61,15 @@ class Fanout:
         self._check_every = check_every
         self._linger = linger
         self._gate = asyncio.Semaphore(READS)
-        self._sessions: dict[str, _Session] = {}
-        self._by_channel: dict[bytes, _Session] = {}
+        self._sessions: dict[str, Followed] = {}
+        self._by_channel: dict[bytes, Followed] = {}
         self._channels = Channels(redis, self)
-        self._dirty: dict[_Session, None] = {}
-        self._troubled: dict[_Session, None] = {}
+        self._dirty: dict[Followed, None] = {}
+        self._troubled: dict[Followed, None] = {}
         self._trouble = asyncio.Event()
         self._look = asyncio.Event()
-        self._probe = keys.live(f"_probe.{os.urandom(6).hex()}")
-        self._probe_channel = self._probe.encode()
-        self._unanswered = 0
-        self._heard_at = -1e9
+        self._probe = Probe()
         self._offset_ms = 0
-        self._probed_at = 0.0
         #: What happened so far: lagged, mended, reconnects.
         self.counts: Counter[str] = Counter()
         self.flow = Flow()
@@ -104,8 +80,7 @@ class Fanout:
     def healthy(self) -> bool:
         """Whether a probe went through Redis and back within the last two checks: one that is
         under way is no failure, and one that was missed is."""
-        silence = asyncio.get_running_loop().time() - self._heard_at
-        return self._channels.connected and silence < 2 * self._check_every
+        return self._channels.connected and self._probe.silence < 2 * self._check_every
 
     @property
     def sessions(self) -> int:
@@ -182,7 +157,7 @@ class Fanout:
             return True
         return False
 
-    async def _page(self, session: _Session, after: bytes) -> History:
+    async def _page(self, session: Followed, after: bytes) -> History:
         """The history after a cursor, read once for all who fell behind there together."""
         while (reading := session.pages.get(after)) is not None:
             found = await asyncio.shield(reading)
@@ -199,7 +174,7 @@ class Fanout:
             del session.pages[after]
             reading.set_result(found)
 
-    async def _greet(self, session: _Session, subscriber: Subscriber) -> bool:
+    async def _greet(self, session: Followed, subscriber: Subscriber) -> bool:
         feed = session.feed
         if not feed.settled or subscriber not in feed.behind:
             return False
@@ -217,10 +192,10 @@ class Fanout:
         feed.started(subscriber, hello.cursor)
         return True
 
-    def _open(self, session_id: str) -> _Session:
+    def _open(self, session_id: str) -> Followed:
         session = self._sessions.get(session_id)
         if session is None:
-            session = self._sessions[session_id] = _Session(session_id)
+            session = self._sessions[session_id] = Followed(session_id)
             self._by_channel[session.channel] = session
             self._channels.add(session.channel)
         session.idle_since = None
@@ -230,10 +205,8 @@ class Fanout:
 
     def published(self, channel: bytes, data: bytes) -> None:
         """A publication (called by `Channels`)."""
-        if channel == self._probe_channel:
-            self._unanswered = 0
-            self._heard_at = asyncio.get_running_loop().time()
-            self.flow.probes.observe(self._heard_at - self._probed_at)
+        if channel == self._probe.channel:
+            self.flow.probes.observe(self._probe.heard())
             return
         session = self._by_channel.get(channel)
         if session is None:
@@ -259,7 +232,7 @@ class Fanout:
 
     def subscribed(self, channel: bytes) -> None:
         """A channel is subscribed (called by `Channels`)."""
-        if channel == self._probe_channel:
+        if channel == self._probe.channel:
             self._look.set()
             return
         session = self._by_channel.get(channel)
@@ -270,7 +243,7 @@ class Fanout:
     def deaf(self) -> None:
         """The pub/sub connection is lost (called by `Channels`)."""
         self.counts["reconnects"] += 1
-        self._unanswered = 0
+        self._probe.forget()
         for session in self._sessions.values():
             self._flush(session)
             session.listening = False
@@ -282,7 +255,7 @@ class Fanout:
         for session in list(self._dirty):
             self._flush(session)
 
-    def _flush(self, session: _Session) -> None:
+    def _flush(self, session: Followed) -> None:
         self._dirty.pop(session, None)
         feed = session.feed
         batch = feed.take()
@@ -310,12 +283,12 @@ class Fanout:
         if session.listeners:
             self._tell(session, batch.publications)
 
-    def _tell(self, session: _Session, publications: Iterable[Publication]) -> None:
+    def _tell(self, session: Followed, publications: Iterable[Publication]) -> None:
         for heard in list(session.listeners):
             for publication in publications:
                 heard(publication)
 
-    def _deleted(self, session: _Session, publication: Publication) -> None:
+    def _deleted(self, session: Followed, publication: Publication) -> None:
         self._flush(session)
         for subscriber in session.feed.forget():
             subscriber.outlet.gone(subscriber)
@@ -326,14 +299,14 @@ class Fanout:
     async def run(self) -> None:
         """Listens, mends, checks and tidies until cancelled. Outages of Redis are waited out:
         subscribers stay, and are brought up to date afterwards."""
-        self._channels.add(self._probe_channel)
+        self._channels.add(self._probe.channel)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._channels.run())
             tasks.create_task(self._mend())
             tasks.create_task(self._check())
             tasks.create_task(self._tidy())
 
-    def _mend_soon(self, session: _Session) -> None:
+    def _mend_soon(self, session: Followed) -> None:
         if session.listening:
             self._troubled[session] = None
             self._trouble.set()
@@ -364,7 +337,7 @@ class Fanout:
                 else:
                     self._mend_soon(session)
 
-    async def _look_at_tops(self, sessions: list[_Session]) -> None:
+    async def _look_at_tops(self, sessions: list[Followed]) -> None:
         for start in range(0, len(sessions), TOPS):
             chunk = sessions[start : start + TOPS]
             epochs = [session.feed.reading() for session in chunk]
@@ -375,7 +348,7 @@ class Fanout:
                     session.feed.settle_at(epoch, top)
                     self._flush(session)
 
-    async def _read_history(self, session: _Session) -> None:
+    async def _read_history(self, session: Followed) -> None:
         feed = session.feed
         if feed.top is None:
             return
@@ -393,7 +366,7 @@ class Fanout:
             log.exception("the events of session %s cannot be read", session_id)
             return History(False, [], await self._store.top(session_id))
 
-    def _kick(self, session: _Session) -> None:
+    def _kick(self, session: Followed) -> None:
         for subscriber in session.feed.behind:
             subscriber.outlet.kick()
 
@@ -405,9 +378,9 @@ class Fanout:
             except TimeoutError:
                 pass
             self._look.clear()
-            if self._unanswered >= 2:
+            if self._probe.silent:
                 log.warning("pub/sub has been silent for two checks: connecting anew")
-                self._unanswered = 0
+                self._probe.forget()
                 self._channels.restart()
             try:
                 await self._check_once()
@@ -416,10 +389,7 @@ class Fanout:
 
     async def _check_once(self) -> None:
         if self._channels.connected:
-            if not self._unanswered:
-                self._probed_at = asyncio.get_running_loop().time()
-            await self._redis.execute_command("SPUBLISH", self._probe, "P probe 0\n{}")
-            self._unanswered += 1
+            await self._probe.send(self._redis)
         self.flow.sample = True
         seconds, micros = await self._redis.time()
         self._offset_ms = seconds * 1000 + micros // 1000 - time.time_ns() // 1_000_000

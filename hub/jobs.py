@@ -193,7 +193,8 @@ def iso(ms: int) -> str:
 
 
 _NAMES = (
-    "id session_id task status queue worker key retry_of retried_by parent_id".split()  # noqa: SIM905 (reads as the column of names that it is)
+    *("id", "session_id", "task", "status", "queue", "worker", "key"),
+    *("retry_of", "retried_by", "parent_id"),
 )
 _COUNTS = ("rev", "priority", "attempt", "max_attempts", "lost", "released", "log_lines")
 _TIMES = ("created_at", "run_at", "started_at", "finished_at", "updated_at", "stalled_since")

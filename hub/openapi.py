@@ -193,7 +193,7 @@ def _fields(query: type[Struct]) -> list[tuple[str, bool]]:
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     """A query parameter is there or not: it is never null."""
-    kept = [part for part in schema.get("anyOf", []) if part != {"type": "null"}]
+    kept: list[dict[str, Any]] = [p for p in schema.get("anyOf", []) if p != {"type": "null"}]
     if len(kept) == 1:
-        return kept[0]  # type: ignore[no-any-return]
+        return kept[0]
     return {name: value for name, value in schema.items() if (name, value) != ("default", None)}

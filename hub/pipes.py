@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
@@ -82,7 +83,7 @@ class Owner(Protocol):
         ...
 
 
-class QueuedPipe:
+class QueuedPipe(ABC):
     """Awaits an ASGI server's `send`, item by item; a task lives only while something waits.
 
     How much waits is for the stream to bound: it asks for `unsent` before it hands over more."""
@@ -103,13 +104,13 @@ class QueuedPipe:
 
     # ------------------------------------------------------------------ for subclasses
 
+    @abstractmethod
     async def _send(self, item: Any) -> None:
         """Sends one thing that was `put`. Raises Disconnected."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _finish(self, code: int, reason: str) -> None:
         """Tells the client that this is the end. Raises Disconnected."""
-        raise NotImplementedError
 
     def put(self, size: int, item: object) -> None:
         """Sends something after what is unsent."""
@@ -177,7 +178,8 @@ class QueuedPipe:
         return now - self._progress_at if self._sending else 0.0
 
     def tick(self, now: float) -> None:
-        """Pings are the server's business."""
+        """Does nothing: pings are the server's business."""
+        del now
 
     def _lost(self) -> None:
         self._gone = True

@@ -108,7 +108,7 @@ class Transitions:
 
     async def memo(self, job_id: str) -> dict[str, bytes]:
         """Answers (`answer:<input id>`) and step results (`step:<name>`) kept for a rerun."""
-        found: dict[bytes, bytes] = await self._redis.hgetall(keys.memo(job_id))  # type: ignore[assignment]
+        found: Any = await self._redis.hgetall(keys.memo(job_id))
         return {text(name): value for name, value in found.items()}
 
     async def finish(

@@ -1,0 +1,33 @@
+"""One session that a hub follows: its feed, and what the fanout knows about it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from hub import keys
+from hub.events import Publication
+from hub.feed import Feed
+from hub.store import History
+
+
+class Followed:
+    """`listening` while its channel is subscribed; `unchecked` until its top was compared with
+    Redis since; `idle_since` (loop time) once nobody wants it any more."""
+
+    __slots__ = ("channel", "feed", "idle_since", "listeners", "listening", "pages", "unchecked")
+
+    def __init__(self, session_id: str) -> None:
+        self.feed = Feed(session_id)
+        self.channel = keys.live(session_id).encode()
+        self.listening = False
+        self.unchecked = True
+        self.idle_since: float | None = None
+        self.listeners: list[Callable[[Publication], None]] = []
+        #: Pages of the history that are being read, by the cursor before them.
+        self.pages: dict[bytes, asyncio.Future[History | None]] = {}
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is subscribed or listening."""
+        return not (self.feed.live or self.feed.behind or self.listeners)
