@@ -84,7 +84,7 @@ async def test_the_deaf_are_killed_after_the_grace(processes: Processes) -> None
     mark = Mark()
     process = await processes.start("j", DEAF, env=mark.env())
     assert await first_line(process) == "up"
-    assert len(mark.alive()) == 2
+    await mark.until_running("sleep", 2)
 
     await processes.end("j", grace=0.1)
 
@@ -134,7 +134,7 @@ async def test_terminate_ends_one_command_of_a_job(processes: Processes) -> None
     assert await first.terminate(grace=30) == -signal.SIGTERM
 
     assert one.alive() == []
-    assert two.alive() == [second.pid]
+    assert await two.until_running("sleep", 1) == [second.pid]
     await processes.end("j")
     assert two.alive() == []
 
@@ -227,7 +227,7 @@ async def test_at_its_deadline_a_job_is_killed(processes: Processes) -> None:
     processes.valid_until("j", boottime())
 
     await mark.until_gone()
-    assert other.alive() == [spared.pid]
+    assert await other.until_running("sleep", 1) == [spared.pid]
     with pytest.raises(CommandNotStarted, match="its job is over"):
         await processes.start("j", ["sleep", "600"], env=mark.env())
     await processes.end("j")
@@ -242,7 +242,7 @@ async def test_a_deadline_can_be_moved(processes: Processes) -> None:
     processes.valid_until("late", boottime() + 600)
 
     await early.until_gone()
-    assert len(late.alive()) == 1
+    await late.until_running("sleep", 1)
 
 
 async def test_a_deadline_of_a_job_that_is_unknown_means_nothing(processes: Processes) -> None:
@@ -251,7 +251,7 @@ async def test_a_deadline_of_a_job_that_is_unknown_means_nothing(processes: Proc
 
     process = await processes.start("j", ["sleep", "600"], env=mark.env())
 
-    assert mark.alive() == [process.pid]
+    assert await mark.until_running("sleep", 1) == [process.pid]
 
 
 async def test_a_minder_that_is_killed_takes_its_command_along(processes: Processes) -> None:
@@ -264,7 +264,7 @@ async def test_a_minder_that_is_killed_takes_its_command_along(processes: Proces
 
     assert await process.wait() == -signal.SIGKILL
     await processes.end("j", grace=600)
-    assert mark.alive() == [other.pid]
+    assert await mark.until_running("sleep", 1) == [other.pid]
 
 
 async def test_a_minder_is_deaf_to_what_is_meant_for_others(processes: Processes) -> None:
