@@ -44,6 +44,7 @@ format: $(VENV)/.installed-test
 docs: $(VENV)/.installed
 	$(BIN)/python -m hub.settings_page > docs/settings.md
 	$(BIN)/python -m worker.cli_page > docs/cli.md
+	$(BIN)/python -m hub.api_page > docs/api.md
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Jobcast needs Python 3.11 or later, and $(PYTHON) is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 ...")'
