@@ -204,7 +204,7 @@ TESTS = (
     "tests/integration/test_api_jobs.py",
     "tests/integration/test_api_operators.py",
     "tests/integration/test_api_tokens.py",
-    "tests/integration/test_websocket.py",
+    "tests/integration/websocket",
     "-k",
     "not slow_client and not lags",
     "tests/integration/embedding",

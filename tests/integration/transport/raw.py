@@ -16,6 +16,7 @@ from hub.transport.turns import Turns
 from hub.transport.wire import Wire
 
 CONT, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+WORDS = "Hello-µ@ßöäüàá-UTF-8!! κόσμε 𝄞".encode()
 
 
 def mask(payload: bytes, key: bytes) -> bytes:
@@ -114,6 +115,13 @@ class Raw:
             while more := self.sock.recv(65_536):
                 found += more
         return found
+
+
+def ends_well(client: Raw) -> None:
+    """The connection is still good, and closes as it should."""
+    client.send(frame(TEXT, b"still here"), close(1000))
+    assert client.frame() == (TEXT, b"still here")
+    assert client.closed() == 1000
 
 
 class Echo:
