@@ -201,7 +201,7 @@ TESTS = (
     "tests/unit/test_toml_tasks.py",
     "tests/integration/store/test_endings.py",
     "tests/integration/store/test_repeats.py",
-    "tests/integration/test_api_jobs.py",
+    "tests/integration/api_jobs",
     "tests/integration/test_api_operators.py",
     "tests/integration/test_api_tokens.py",
     "tests/integration/websocket",

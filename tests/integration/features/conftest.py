@@ -12,7 +12,7 @@ from hub.settings import Settings
 from hub.store import Store
 from hub.transitions import Transitions
 from tests.integration.features import feature_tasks
-from tests.integration.test_worker import Shop, new_runner, working
+from tests.integration.worker.shop import Shop, new_runner, working
 from worker.loading import _tasks_in
 from worker.processes import Processes
 

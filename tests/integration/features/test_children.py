@@ -14,7 +14,7 @@ from hub.states import TERMINAL
 from tests.conftest import wait_until
 from tests.integration.features.feature_tasks import runs
 from tests.integration.store.conftest import Driver
-from tests.integration.test_worker import Shop, result
+from tests.integration.worker.shop import Shop, result
 
 
 @pytest.fixture

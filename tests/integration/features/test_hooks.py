@@ -22,7 +22,7 @@ from hub.states import TERMINAL
 from hub.store import Store
 from hub.transitions import Transitions
 from tests.conftest import wait_until
-from tests.integration.test_worker import Shop, new_runner, result, working
+from tests.integration.worker.shop import Shop, new_runner, result, working
 from worker import Context, on_start, on_stop, task
 from worker.hooks import Hook, started, stopped
 from worker.loading import _tasks_in

@@ -19,7 +19,7 @@ from hub.states import TERMINAL
 from hub.transitions import Claim, Transitions
 from tests.integration.features.feature_tasks import crowd
 from tests.integration.store.conftest import Driver
-from tests.integration.test_worker import Shop
+from tests.integration.worker.shop import Shop
 from tests.running_hub import Hub
 from worker import task
 from worker.tasks import TaskError

@@ -22,7 +22,7 @@ from hub.store import Store
 from hub.tick import Ticker
 from hub.transitions import Transitions, heartbeat_args
 from tests.conftest import wait_until
-from tests.integration.test_worker import new_runner, working
+from tests.integration.worker.shop import new_runner, working
 from tests.running_hub import Hub
 from worker import task
 from worker.processes import Processes

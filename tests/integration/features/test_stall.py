@@ -15,7 +15,7 @@ from hub.invariant import check
 from hub.jobs import Job
 from hub.scripts import Scripts
 from tests.integration.store.conftest import Driver
-from tests.integration.store.test_scripts import published
+from tests.integration.store.publications import published
 from worker import task
 from worker.tasks import TaskError
 
