@@ -1,12 +1,17 @@
 /**
- * Jobcast in the browser: sessions kept up to date over one WebSocket.
+ * Jobcast for browsers and for Node: sessions kept up to date over one WebSocket.
  *
- *     const jobcast = new Jobcast({ base: document.baseURI, token, expiresAt });
+ *     const jobcast = new Jobcast({ base: "https://app.example.com/jobs/", token });
+ *     for await (const event of jobcast.subscribe("chat:main")) console.log(event.type);
+ *
+ * or, to show a session as it is now:
+ *
  *     jobcast.addEventListener("change", ({ detail }) => render(detail.sessionId, detail.state));
  *     jobcast.open("chat:main");
  *
  * Events, all of them CustomEvents:
  * - `change {sessionId, state, frame}`: a session looks different (see `reducer.js` for its state)
+ * - `event {sessionId, event}`: what the hub sent of a session; each lifecycle event once, in order
  * - `connection`: `jobcast.connection` is another
  * - `token {token, expiresAt}`: a renewed token, to be stored by the page
  * - `refused {sessionId, code, error}`: a session cannot be followed (4403 not yours, 4410 deleted)
@@ -17,9 +22,14 @@
 
 import { Api } from "./api.js";
 import { Clock } from "./clock.js";
+import { EventQueue } from "./event-queue.js";
 import { Link } from "./link.js";
 import { JobcastError } from "./problem.js";
 import { initialState, reduce } from "./reducer.js";
+import { Tokens } from "./tokens.js";
+
+export { Api, JobcastError };
+export { TERMINAL, initialState, logOf, missingLines, reduce } from "./reducer.js";
 
 /** How long the hub may take to answer `subscribe` before the socket is taken for dead, in ms. */
 const HELLO_PATIENCE = 10_000;
@@ -27,6 +37,17 @@ const HELLO_PATIENCE = 10_000;
 const WAKE_PATIENCE = 4_000;
 /** Before a job that could not be fetched is asked for again, in ms. */
 const FETCH_AGAIN = 3_000;
+
+/**
+ * A followed session.
+ * @typedef {object} Followed
+ * @property {import("./reducer.js").State} state
+ * @property {string|null} asked `ref` of the subscribe that is not answered yet
+ * @property {EventQueue|null} queue of a `subscribe()`
+ * @property {boolean} paused its reader is too slow: nothing is taken until it has caught up
+ * @property {Map<string, boolean>} fetching jobs on their way; true: told of again meanwhile
+ * @property {Set<number>} timers
+ */
 
 export class Jobcast extends EventTarget {
   /** @type {Api} */
@@ -36,50 +57,47 @@ export class Jobcast extends EventTarget {
 
   #base;
   #link;
-  #token;
-  #expiresAt;
-  #getToken;
-  /** Whether renewing may still bring more time. */
-  #lasting = true;
-  #renewTimer = 0;
-  #renewing = null;
-  /** @type {Map<string, {state: object, asked: boolean, fetching: Map<string, boolean>, timers: Set<number>}>} */
+  #tokens;
+  /** @type {Map<string, Followed>} */
   #sessions = new Map();
 
   /**
    * @param {object} options
-   * @param {string|URL} options.base address of the hub, with a slash at its end
-   * @param {string} options.token
+   * @param {string|URL} options.base address of the hub
+   * @param {string} [options.token]
    * @param {string} [options.expiresAt] ISO 8601; without it the token is not renewed in advance
    * @param {(reason: number) => Promise<{token: string, expiresAt?: string}|null>} [options.getToken]
-   *   asked when the hub refuses ours (close code 4401) and it cannot be renewed
-   * @param {typeof WebSocket} [options.WebSocket]
-   * @param {typeof WebSocket|null} [options.fallback] where no WebSocket gets through: Server-Sent Events
+   *   asked when there is no token, or when the hub refuses ours (close code 4401) and it cannot be renewed
+   * @param {typeof WebSocket} [options.WebSocket] for a Node without one of its own
+   * @param {typeof WebSocket|null} [options.fallback] where no WebSocket gets through: Server-Sent
+   *   Events where there is an EventSource; null: nothing
    * @param {typeof fetch} [options.fetch]
    * @param {Clock} [options.clock]
    * @param {() => number} [options.random]
    */
-  constructor({ base, token, expiresAt = null, getToken = async () => null, clock = new Clock(), ...rest }) {
+  constructor({ base, token = null, expiresAt = null, getToken = async () => null, clock = new Clock(), ...rest }) {
     super();
-    this.#base = base;
-    this.#token = token;
-    this.#expiresAt = expiresAt;
-    this.#getToken = getToken;
     this.clock = clock;
-    this.api = new Api({ base, token: () => this.#token, fetch: rest.fetch });
+    this.api = new Api({ base, token: () => this.#tokens.token, fetch: rest.fetch });
+    this.#base = this.api.base;
     this.#link = new Link({
       url: () => this.#address(),
-      token: () => this.#token,
-      freshToken: () => this.#freshToken(),
+      token: () => this.#tokens.token,
+      freshToken: () => this.#tokens.fresh(),
       ...(rest.WebSocket && { WebSocket: rest.WebSocket }),
       ...(rest.fallback !== undefined && { fallback: rest.fallback }),
       ...(rest.random && { random: rest.random }),
     });
-    this.#link.addEventListener("status", () => this.#emit("connection"));
+    this.#tokens = new Tokens({
+      token, expiresAt, getToken,
+      renew: () => this.api.renew(),
+      now: () => clock.now(),
+      taken: (given) => this.#tokenTaken(given),
+    });
+    this.#link.addEventListener("status", () => this.#connectionChanged());
     this.#link.addEventListener("open", () => this.#opened());
     this.#link.addEventListener("wake", () => this.#woke());
     this.#link.addEventListener("frame", (event) => this.#received(event.detail));
-    this.#planRenewal();
   }
 
   /** @returns {{status: import("./link.js").LinkStatus, retryAt: number|null, code: number}} */
@@ -90,28 +108,53 @@ export class Jobcast extends EventTarget {
 
   /** Follows a session; connects if need be. */
   open(sessionId) {
-    if (!this.#sessions.has(sessionId)) {
-      this.#sessions.set(sessionId, { state: initialState(), asked: false, fetching: new Map(), timers: new Set() });
-      if (this.#link.open) this.#subscribe(sessionId);
-    }
+    if (!this.#sessions.has(sessionId)) this.#follow(sessionId, null, null);
     this.#link.start();
   }
 
   /** Stops following a session and forgets it. */
   close(sessionId) {
-    const session = this.#sessions.get(sessionId);
-    if (!session) return;
-    stopAll(session.timers);
-    this.#sessions.delete(sessionId);
-    this.#link.send({ type: "unsubscribe", session_id: sessionId });
+    this.#end(sessionId, null);
   }
 
   /** Ends everything. The object may not be used afterwards. */
   destroy() {
-    clearTimeout(this.#renewTimer);
-    for (const { timers } of this.#sessions.values()) stopAll(timers);
-    this.#sessions.clear();
+    this.#tokens.stop();
+    for (const sessionId of [...this.#sessions.keys()]) this.#end(sessionId, null);
     this.#link.stop();
+  }
+
+  /**
+   * Follows a session and gives what the hub sends of it: first a `hello`, then each lifecycle event
+   * once, and progress and log lines as they come. `hello` with `resumed: false` is the whole picture.
+   *
+   * Leaving the loop ends it, and so do `close()` and `destroy()`. A reader that is 1,000 events behind
+   * makes the session pause, and go on where it was once all of them have been read.
+   * @param {string} sessionId one that is not followed yet
+   * @param {{after?: string, signal?: AbortSignal}} [options] `after`: a cursor to go on from, which is
+   *   the `id` of a lifecycle event, or the `cursor` of a hello
+   * @returns {AsyncGenerator<object, void, void>}
+   * @throws {JobcastError} the session or the credential is refused for good; or what `signal` says
+   */
+  async *subscribe(sessionId, { after = null, signal } = {}) {
+    signal?.throwIfAborted();
+    if (this.#sessions.has(sessionId)) throw new Error(`The session ${sessionId} is followed already`);
+    const queue = new EventQueue();
+    const abort = () => queue.end(signal.reason);
+    signal?.addEventListener("abort", abort);
+    const session = this.#follow(sessionId, after, queue);
+    this.#link.start();
+    try {
+      for (;;) {
+        const event = await queue.next();
+        if (event === null) return;
+        yield event;
+        if (session.paused && queue.drained) this.#goOn(sessionId, session);
+      }
+    } finally {
+      signal?.removeEventListener("abort", abort);
+      if (this.#sessions.get(sessionId) === session) this.close(sessionId);
+    }
   }
 
   /** The state of a followed session. @returns {import("./reducer.js").State|null} */
@@ -152,9 +195,39 @@ export class Jobcast extends EventTarget {
     return url.href;
   }
 
+  // Sessions
+
+  /** @returns {Followed} */
+  #follow(sessionId, after, queue) {
+    const state = { ...initialState(), cursor: after };
+    const session = { state, asked: null, queue, paused: false, fetching: new Map(), timers: new Set() };
+    this.#sessions.set(sessionId, session);
+    if (this.#link.open) this.#subscribe(sessionId);
+    return session;
+  }
+
+  #end(sessionId, error) {
+    const session = this.#sessions.get(sessionId);
+    if (!session) return;
+    stopAll(session.timers);
+    this.#sessions.delete(sessionId);
+    this.#link.send({ type: "unsubscribe", session_id: sessionId });
+    session.queue?.end(error);
+  }
+
+  #pause(sessionId, session) {
+    session.paused = true;
+    this.#link.send({ type: "unsubscribe", session_id: sessionId });
+  }
+
+  #goOn(sessionId, session) {
+    session.paused = false;
+    if (this.#link.open) this.#subscribe(sessionId);
+  }
+
   #opened() {
     for (const [sessionId, session] of this.#sessions) {
-      session.asked = false;
+      session.asked = null;
       this.#subscribe(sessionId);
       this.#fetchNeeded(sessionId);
     }
@@ -162,15 +235,26 @@ export class Jobcast extends EventTarget {
 
   /** Timers sleep in hidden pages and sockets die unseen: look anew, and soon. */
   #woke() {
-    if (this.#renewalDue()) this.#renew();
+    this.#tokens.renewIfDue();
     for (const sessionId of this.#sessions.keys()) this.#subscribe(sessionId, WAKE_PATIENCE);
+  }
+
+  #connectionChanged() {
+    const { status, code } = this.#link;
+    if (status === "closed") {
+      for (const { queue } of this.#sessions.values()) {
+        queue?.end(new JobcastError({ code, title: code === 4401 ? "You are signed out" : `The hub refused the connection (${code})` }));
+      }
+    }
+    this.#emit("connection");
   }
 
   async #subscribe(sessionId, patience = HELLO_PATIENCE) {
     const session = this.#sessions.get(sessionId);
-    if (!session || session.asked) return;
-    session.asked = true;
-    const frame = { type: "subscribe", session_id: sessionId };
+    if (!session || session.paused || session.asked !== null) return;
+    const ref = this.#link.newRef();
+    session.asked = ref;
+    const frame = { type: "subscribe", session_id: sessionId, ref };
     if (session.state.cursor !== null) frame.after = session.state.cursor;
     try {
       await this.#link.command(frame, { timeout: patience, repeat: false });
@@ -178,7 +262,7 @@ export class Jobcast extends EventTarget {
       if (error.code === "timeout") this.#link.reset();
       else if (error.code !== "lost") this.#refusedBy(sessionId, error);
     } finally {
-      session.asked = false;
+      if (session.asked === ref) session.asked = null;
     }
   }
 
@@ -187,13 +271,15 @@ export class Jobcast extends EventTarget {
     if (!session) return;
     const code = Number(error.code) || 0;
     if (code >= 4400 && code <= 4499) {
-      this.close(sessionId);
+      this.#end(sessionId, error);
       this.#emit("refused", { sessionId, code, error });
       return;
     }
     // Codes of 4000–4099 end a subscription only for now.
     later(session.timers, 1000 * (1 + Math.random()), () => this.#subscribe(sessionId));
   }
+
+  // What the hub sends
 
   #received(frame) {
     if (frame.type === "heartbeat") {
@@ -202,8 +288,25 @@ export class Jobcast extends EventTarget {
       if (frame.session_id && !frame.ref) this.#refusedBy(frame.session_id, new JobcastError(frame));
     } else if (frame.session_id) {
       if (frame.type === "hello") this.clock.sample(frame.time, true);
-      this.#apply(frame.session_id, frame);
+      this.#told(frame.session_id, frame);
     }
+  }
+
+  #told(sessionId, frame) {
+    const session = this.#sessions.get(sessionId);
+    if (!session || session.paused) return;
+    if (session.asked !== null) {
+      // Until the answer is there, what comes will come again after it, or is in its snapshot.
+      if (frame.type === "hello" && String(frame.ref) === session.asked) session.asked = null;
+      else if (frame.type === "hello" || frame.id) return;
+    }
+    this.#apply(sessionId, frame);
+    this.#emit("event", { sessionId, event: frame });
+    const { queue } = session;
+    // While an answer is awaited only what may be lost can come before it: that is dropped at the bound.
+    if (!queue || (queue.full && frame.type !== "hello")) return;
+    queue.put(frame);
+    if (queue.full && session.asked === null) this.#pause(sessionId, session);
   }
 
   #heartbeat({ cursors, time }) {
@@ -212,7 +315,7 @@ export class Jobcast extends EventTarget {
       const session = this.#sessions.get(sessionId);
       if (session && session.state.cursor !== cursor) this.#subscribe(sessionId);
     }
-    if (this.#renewalDue()) this.#renew();
+    this.#tokens.renewIfDue();
   }
 
   #apply(sessionId, frame) {
@@ -254,71 +357,10 @@ export class Jobcast extends EventTarget {
     for (const jobId of [...session.fetching.keys()]) this.#fetch(sessionId, jobId);
   }
 
-  // Tokens
-
-  #lifeLeft() {
-    return this.#expiresAt ? Date.parse(this.#expiresAt) - this.clock.now() : Infinity;
-  }
-
-  #renewalDue() {
-    return this.#lasting && this.#lifeLeft() < 120_000;
-  }
-
-  #planRenewal() {
-    clearTimeout(this.#renewTimer);
-    const left = this.#lifeLeft();
-    if (!this.#lasting || !Number.isFinite(left)) return;
-    // A fifth before the end leaves room for a hub that is away; a timer holds at most 24 days.
-    const wait = Math.max(5_000, Math.min(left - Math.max(60_000, left / 5), 2 ** 31 - 1));
-    this.#renewTimer = setTimeout(() => this.#renew(), wait);
-  }
-
-  /** One renewal at a time. Failing is no harm yet: the next heartbeat or 4401 tries again. */
-  #renew() {
-    this.#renewing ??= this.#renewOnce().finally(() => {
-      this.#renewing = null;
-      this.#planRenewal();
-    });
-    return this.#renewing;
-  }
-
-  async #renewOnce() {
-    try {
-      const { token, expires_at } = await this.api.renew();
-      // The hub renews up to some hours after sign-in: what lives no longer than before is the last.
-      this.#lasting = Date.parse(expires_at) > Date.parse(this.#expiresAt) + 1000;
-      this.#take({ token, expiresAt: expires_at });
-      if (this.#link.open) await this.#link.command({ type: "auth", token });
-    } catch (error) {
-      if (!(error instanceof JobcastError)) throw error;
-      this.#lasting &&= error.passing;
-    }
-  }
-
-  #take({ token, expiresAt = null }) {
-    this.#token = token;
-    this.#expiresAt = expiresAt;
+  /** The hub closes with 4401 what it does not take: that is heard there. */
+  #tokenTaken({ token, expiresAt }) {
     this.#emit("token", { token, expiresAt });
-  }
-
-  /** For a refused token: renewed if it still can be, else the page's. Throws when the hub is away. */
-  async #freshToken() {
-    if (this.#token) {
-      try {
-        const { token, expires_at } = await this.api.renew();
-        this.#take({ token, expiresAt: expires_at });
-        this.#planRenewal();
-        return token;
-      } catch (error) {
-        if (error.passing) throw error;
-      }
-    }
-    const given = await this.#getToken(4401);
-    if (!given) return null;
-    this.#lasting = true;
-    this.#take(given);
-    this.#planRenewal();
-    return given.token;
+    if (this.#link.open) this.#link.command({ type: "auth", token }).catch(() => {});
   }
 
   #emit(type, detail = null) {

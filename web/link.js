@@ -3,7 +3,7 @@
  *
  * It knows connecting, backing off, close codes, dead peers and commands with a `ref`; of sessions
  * and jobs it knows nothing (see `jobcast.js`). Where no WebSocket ever gets through, as behind some
- * proxies, it goes over to Server-Sent Events (see `sse.js`).
+ * proxies, it goes over to Server-Sent Events (see `sse.js`), if there is an EventSource.
  *
  * Events: `status` after every change of `link.status`; `open` when a socket may be written to;
  * `frame` with the decoded object as `detail`.
@@ -57,10 +57,15 @@ export class Link extends EventTarget {
    * @param {typeof WebSocket} [options.WebSocket]
    * @param {typeof WebSocket} [options.fallback] used when no WebSocket gets through; null: never
    * @param {() => number} [options.random]
+   * @throws {TypeError} there is no WebSocket here, and none was given
    */
   constructor(options) {
     super();
-    this.#options = { WebSocket: globalThis.WebSocket, fallback: SseSocket, random: Math.random, ...options };
+    const fallback = globalThis.EventSource ? SseSocket : null;
+    this.#options = { WebSocket: globalThis.WebSocket, fallback, random: Math.random, ...options };
+    if (!this.#options.WebSocket) {
+      throw new TypeError("There is no WebSocket here: give one as the option WebSocket, such as that of the package ws");
+    }
     this.wake = this.wake.bind(this);
   }
 
@@ -98,10 +103,16 @@ export class Link extends EventTarget {
     return true;
   }
 
+  /** A `ref` that no command has had. */
+  newRef() {
+    this.#refs += 1;
+    return String(this.#refs);
+  }
+
   /**
    * Sends a command and waits for its answer. It must be safe to repeat: a command that is
    * unanswered when the socket is lost is sent again on the next one, until its time is over.
-   * @param {object} frame without `ref`
+   * @param {object} frame with a `ref` of `newRef()`, or without one
    * @param {{timeout?: number, repeat?: boolean}} [options] timeout in ms
    * @returns {Promise<object>} the `ok`, `hello` or `pong`
    * @throws {JobcastError}
@@ -110,8 +121,7 @@ export class Link extends EventTarget {
     if (this.#pending.size >= MAX_PENDING) {
       return Promise.reject(new JobcastError({ status: 0, title: "Too many unanswered commands" }));
     }
-    this.#refs += 1;
-    const ref = String(this.#refs);
+    const { ref = this.newRef() } = frame;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#pending.delete(ref);
@@ -126,6 +136,7 @@ export class Link extends EventTarget {
   reset() {
     if (!this.#socket) return;
     this.#drop();
+    this.#failUnrepeated();
     this.#tries = 0;
     this.#connect();
   }
@@ -166,6 +177,9 @@ export class Link extends EventTarget {
     };
     socket.onmessage = (event) => this.#received(event.data);
     socket.onclose = (event) => this.#lost(event.code);
+    // The close that follows says all. It stays when the socket is dropped: that of the package ws
+    // ends the process for an error that nobody listens to.
+    socket.onerror = () => {};
     this.#watch = setInterval(() => {
       const limit = this.status === "online" ? SILENCE : PATIENCE;
       if (Date.now() - this.#heard > limit) this.#lost(1006);
@@ -200,7 +214,7 @@ export class Link extends EventTarget {
   #lost(code) {
     this.#drop();
     this.code = code;
-    for (const [ref, { repeat }] of this.#pending) if (!repeat) this.#settle(ref, null, lost());
+    this.#failUnrepeated();
     if (code === 4401) this.#refresh();
     else if (code >= 4400 && code <= 4499) this.#close();
     else this.#plan();
@@ -260,6 +274,10 @@ export class Link extends EventTarget {
     clearTimeout(timer);
     if (error) reject(error);
     else resolve(answer);
+  }
+
+  #failUnrepeated() {
+    for (const [ref, { repeat }] of this.#pending) if (!repeat) this.#settle(ref, null, lost());
   }
 
   #failPending(error) {

@@ -1,57 +1,5 @@
-import { Jobcast } from "/assets/jobcast.js";
 import { equal, ok, until } from "./harness.js";
-
-const SID = "chat:main";
-const T = "2026-11-23T19:20:31.042Z";
-
-/** A hub made of one fake socket class and one fake fetch; the test plays the hub's part. */
-function stage({ answers = {}, ...options } = {}) {
-  const sockets = [];
-  class FakeSocket {
-    constructor(url, protocols) {
-      Object.assign(this, { url, protocols, readyState: 0, sent: [] });
-      sockets.push(this);
-    }
-    send(text) { this.sent.push(JSON.parse(text)); }
-    close() { this.readyState = 3; }
-    accept() { this.readyState = 1; this.onopen(); }
-    say(frame) { this.onmessage?.({ data: JSON.stringify(frame) }); }
-    end(code) { this.readyState = 3; this.onclose?.({ code }); }
-    last(type) { return this.sent.filter((f) => f.type === type).at(-1); }
-    count(type) { return this.sent.filter((f) => f.type === type).length; }
-  }
-  const calls = [];
-  const fetch = async (url, { method, headers, body }) => {
-    const path = `${method} ${new URL(url).pathname.slice(1)}`;
-    calls.push({ path, auth: headers.Authorization, body: body && JSON.parse(body) });
-    const answer = answers[path];
-    const value = typeof answer === "function" ? await answer() : answer;
-    if (value === undefined) return new Response(JSON.stringify({ title: "Not found", status: 404 }), { status: 404 });
-    if (value instanceof Response) return value;
-    return new Response(JSON.stringify(value));
-  };
-  const jobcast = new Jobcast({ base: "http://hub.test/", token: "t0", WebSocket: FakeSocket, fallback: null, fetch, random: () => 0, ...options });
-  const seen = [];
-  for (const type of ["change", "connection", "token", "refused"]) {
-    jobcast.addEventListener(type, ({ detail }) => seen.push([type, type === "connection" ? jobcast.connection.status : detail]));
-  }
-  return { jobcast, sockets, calls, seen };
-}
-
-const hello = (socket, fields = {}) => socket.say({
-  type: "hello", ref: socket.last("subscribe").ref, session_id: SID, cursor: "0-0", resumed: false, jobs: [], more: null, messages: [], time: T, ...fields,
-});
-const event = (cursor, rev, data, id = "j1") => ({ id: cursor, type: `job.${data.status}`, session_id: SID, job_id: id, rev, time: T, data });
-const born = event("1-1", 1, { id: "j1", session_id: SID, task: "t", status: "pending", rev: 1 });
-
-async function online(options) {
-  const s = stage(options);
-  s.jobcast.open(SID);
-  s.sockets[0].accept();
-  hello(s.sockets[0]);
-  equal(s.jobcast.connection.status, "online");
-  return s;
-}
+import { SID, T, born, event, hello, online, stage } from "./stage.js";
 
 export async function it_signs_in_by_subprotocol_and_subscribes() {
   const { jobcast, sockets } = await online();
