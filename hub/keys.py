@@ -10,6 +10,7 @@ from __future__ import annotations
 PREFIX = "jc:{p0}:"
 
 TASKS = PREFIX + "tasks"  # hash: task name -> announcement (JSON)
+TASKS_REV = PREFIX + "tasks_rev"  # another random number whenever an announcement changes
 SESSIONS = PREFIX + "sessions"  # zset: session id by last activity (ms)
 JOBS = PREFIX + "jobs"  # zset: every listed job by creation (ms)
 DEAD = PREFIX + "dead"  # zset: failed jobs that were not retried, by end (ms)
@@ -21,6 +22,7 @@ QUIET = PREFIX + "quiet"  # zset: jobs with stall_after that run, by when they h
 PRUNING = PREFIX + "pruning"  # zset: cancelled jobs whose children are still to be, by when (ms)
 PARKED = PREFIX + "parked"  # set: the reasons that have a parked:<reason>
 QUEUES = PREFIX + "queues"  # set: every queue name seen
+PARKED_FOREIGN = PREFIX + "parked:foreign"  # zset: waits in its own queue, by when it is given up
 PAUSED = PREFIX + "paused"  # set: queues that hand out nothing for now
 WORKERS = PREFIX + "workers"  # zset: worker id by last heartbeat (ms)
 OUTBOX = PREFIX + "outbox"  # stream: events that a webhook wants
@@ -114,6 +116,11 @@ def idempotency(scope: str, key: str) -> str:
     return f"{PREFIX}idem:{scope}:{key}"
 
 
+def foreign(ref: str) -> str:
+    """String with a TTL: the id of the job that a ref of somebody else's queue stands for."""
+    return f"{PREFIX}foreign:{ref}"
+
+
 def reply(worker_id: str, queue: str) -> str:
     """String with a TTL: what a worker's last claim (whose first queue this is) was and answered,
     so that a lost reply strands nothing."""
@@ -163,5 +170,6 @@ def delivery(delivery_id: str) -> str:
 
 
 def deliveries(state: str, webhook_id: str) -> str:
-    """Zset: a webhook's deliveries that are `due`, in `flight`, `done` or `dead`, by time (ms)."""
+    """Zset: a webhook's deliveries that are `due`, in `flight`, `done` or `dead`, by time (ms);
+    `all` of them, by the time of their event."""
     return f"{PREFIX}webhook_{state}:{webhook_id}"

@@ -8,7 +8,7 @@ local scope = redis.call('HGET', P .. 'webhook:' .. id, 'scope')
 if not scope then
   return 0
 end
-redis.call('DEL', P .. 'webhook:' .. id, zset('done', id), zset('dead', id))
+redis.call('DEL', P .. 'webhook:' .. id, zset('done', id), zset('dead', id), zset('all', id))
 redis.call('ZREM', P .. 'webhooks', id)
 redis.call('ZREM', P .. 'webhooks:' .. scope, id)
 rehook(scope)

@@ -19,13 +19,13 @@ local function deliver(entry, wid, at, url, credential)
   if url then
     redis.call('HSET', key, 'url', url, 'credential', credential)
   end
+  redis.call('ZADD', zset('all', wid), at, id)
   if redis.call('ZCARD', zset('due', wid)) >= MOST_WAITING then
     redis.call('HSET', key, 'error', 'too many deliveries wait for this webhook')
     conclude(id, wid, 'dead')
     overflowed = overflowed + 1
   else
-    redis.call('ZADD', zset('due', wid), int(now()), id)
-    reschedule(wid)
+    add_due(id, wid)
   end
 end
 

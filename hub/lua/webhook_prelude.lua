@@ -1,10 +1,13 @@
 -- What the webhook_* scripts share, after prelude.lua. The keys behind webhooks:
 --   webhooks · webhooks:<scope>   zsets: webhook ids by creation (ms); a scope is a session or *
 --   webhook:<id>                  hash: scope url types owner description created_at generation, and, where they
---                                 apply, disabled_at disabled_reason failing_since failed_at
---   delivery:<id>                 hash: one event on its way to one webhook, with its body's data
+--                                 apply, disabled_at disabled_reason failing_since failed_at; older: generations
+--                                 of its secret that still sign, `1:<until, ms> 2:<until, ms>`
+--   delivery:<id>                 hash: one event on its way to one webhook, with its body's data `d`, and what
+--                                 came of the n-th try in `try:<n>`, for the last MOST_TRIES of `tried`
 --   webhook_due:<id> · webhook_flight:<id> · webhook_done:<id> · webhook_dead:<id>
 --                                 zsets: a delivery is in exactly one: by due time, end of the try's lease, end, end
+--   webhook_all:<id>              zset: all of its deliveries that are kept, by the time of the event
 --   webhook_next                  zset: webhooks by when one of their deliveries can next be claimed
 -- The one-off webhooks of jobs (webhook_url) have an id once_<hash> and no webhook:<id>.
 
@@ -14,6 +17,12 @@ local MOST_WAITING = 10000
 local MOST_DONE = 1000
 local MOST_DEAD = 10000
 local ENDED_MS = 604800000
+-- What was delivered can be sent again too, but only the newest of it: their data is most of what they take.
+local MOST_BODIES = 100
+local MOST_TRIES = 8
+-- How many that ended long ago go with each that ends, and how many of the list are looked at for ones that are gone.
+local SWEEP = 100
+local LOOK = 3
 
 local function is_once(wid)
   return string.sub(wid, 1, 5) == 'once_'
@@ -61,20 +70,78 @@ local function rehook(scope)
   end
 end
 
--- Ends a delivery (`done` or `dead`). Only what is dead can be sent again, so only that keeps its data.
+-- Puts a delivery among those that wait, due now.
+local function add_due(id, wid)
+  redis.call('ZADD', zset('due', wid), int(now()), id)
+  redis.call('PERSIST', zset('all', wid))
+  reschedule(wid)
+end
+
+local function forget_delivery(id, wid, place)
+  redis.call('ZREM', zset(place, wid), id)
+  redis.call('ZREM', zset('all', wid), id)
+  redis.call('DEL', P .. 'delivery:' .. id)
+end
+
+-- Ends a delivery (`done` or `dead`), and forgets of the older ones what is past its bound.
 local function conclude(id, wid, state)
   local ended, most = zset(state, wid), state == 'done' and MOST_DONE or MOST_DEAD
+  local all = zset('all', wid)
   redis.call('HSET', P .. 'delivery:' .. id, 'state', state, 'ended_at', int(now()))
   redis.call('HDEL', P .. 'delivery:' .. id, 'due_at')
-  if state == 'done' then
-    redis.call('HDEL', P .. 'delivery:' .. id, 'd')
-  end
   redis.call('PEXPIRE', P .. 'delivery:' .. id, ENDED_MS)
   redis.call('ZADD', ended, int(now()), id)
   redis.call('PEXPIRE', ended, ENDED_MS)
-  redis.call('ZREMRANGEBYSCORE', ended, '-inf', int(now() - ENDED_MS))
-  for _, old in ipairs(redis.call('ZRANGE', ended, 0, -(most + 1))) do
-    redis.call('ZREM', ended, old)
-    redis.call('DEL', P .. 'delivery:' .. old)
+  for _, old in ipairs(redis.call('ZRANGEBYSCORE', ended, '-inf', int(now() - ENDED_MS), 'LIMIT', 0, SWEEP)) do
+    forget_delivery(old, wid, state)
   end
+  for _, old in ipairs(redis.call('ZRANGE', ended, 0, -(most + 1))) do
+    forget_delivery(old, wid, state)
+  end
+  if state == 'done' then
+    -- Each that ends moves one past the bound.
+    for _, old in ipairs(redis.call('ZRANGE', ended, -(MOST_BODIES + 1), -(MOST_BODIES + 1))) do
+      redis.call('HDEL', P .. 'delivery:' .. old, 'd')
+    end
+  end
+  -- A few at random: what has expired by itself cannot grow past a share of the list.
+  for _, some in ipairs(redis.call('ZRANDMEMBER', all, LOOK)) do
+    if redis.call('EXISTS', P .. 'delivery:' .. some) == 0 then
+      redis.call('ZREM', all, some)
+    end
+  end
+  if redis.call('EXISTS', zset('due', wid), zset('flight', wid)) == 0 then
+    redis.call('PEXPIRE', all, ENDED_MS)
+  end
+end
+
+-- Disables a webhook: what waits for it is dropped by the next claim.
+local function disable(wid, scope, why)
+  redis.call('HSET', P .. 'webhook:' .. wid, 'disabled_at', int(now()), 'disabled_reason', why)
+  rehook(scope)
+  if redis.call('EXISTS', zset('due', wid)) == 1 then
+    redis.call('ZADD', P .. 'webhook_next', int(now()), wid)
+  end
+end
+
+-- The generations of a webhook's secret that still sign beside its own, newest last.
+local function live_older(older)
+  local live = {}
+  for generation, till in string.gmatch(older or '', '(%d+):(%d+)') do
+    if tonumber(till) > now() then
+      live[#live + 1] = {generation, tonumber(till)}
+    end
+  end
+  return live
+end
+
+-- Sends a delivery that ended (in `state`) once more, as if it had never been tried.
+local function replay(id, wid, state)
+  local key = P .. 'delivery:' .. id
+  redis.call('ZREM', zset(state, wid), id)
+  redis.call('HSET', key, 'state', 'waiting', 'tries', '0', 'due_at', int(now()), 'replay', ARGV[1])
+  redis.call('HDEL', key, 'ended_at', 'error')
+  redis.call('HINCRBY', key, 'replays', 1)
+  redis.call('PERSIST', key)
+  add_due(id, wid)
 end

@@ -22,24 +22,26 @@ class Expanded(NamedTuple):
     overflowed: int
 
 
-class Delivery(NamedTuple):
-    """A delivery that is claimed for one try. `tries` counts those before this one; `claim` is
-    the fencing number. `generation` is None for a one-off, which `credential` signs."""
+class Claim(NamedTuple):
+    """A delivery that is claimed for one try. `tries` counts those before this one; `number` is
+    the fencing number. `generations` of the webhook's secret sign, newest first; there are none
+    for a one-off, which `credential` signs. A `test` is tried once."""
 
     id: str
-    claim: int
+    number: int
     tries: int
     webhook_id: str
     url: str
-    generation: int | None
+    generations: tuple[int, ...]
     credential: str
+    test: bool
     body: bytes
 
 
 class Claimed(NamedTuple):
     """Claimed deliveries, and the seconds until another may be (None: nothing waits)."""
 
-    deliveries: list[Delivery]
+    deliveries: list[Claim]
     wait: float | None
 
 
@@ -75,39 +77,56 @@ class Deliveries:
         wait, *rows = await self._scripts.run(
             self._redis, "webhook_claim", limit, int(lease * 1000)
         )
-        return Claimed([_delivery(row) for row in rows], None if wait < 0 else wait / 1000)
+        return Claimed([_claim(row) for row in rows], None if wait < 0 else wait / 1000)
 
-    async def record(self, delivery: Delivery, verdict: Verdict, outcome: Outcome) -> Recorded:
+    async def record(self, delivery: Claim, verdict: Verdict, outcome: Outcome) -> Recorded:
         """Records what came of a try; a repeat, or a claim that is over, changes nothing."""
         state, disabled = await self._scripts.run(
             self._redis,
             "webhook_record",
             delivery.id,
-            delivery.claim,
+            delivery.number,
             verdict.kind,
             int(verdict.delay * 1000),
             verdict.disable,
             "" if outcome.status is None else outcome.status,
             outcome.error,
-            int(outcome.duration * 1000),
+            _members(outcome),
             int(FAILING_FOR * 1000),
             int(FAILING_GAP * 1000),
         )
         return Recorded(text(state), text(disabled))
 
 
-def _delivery(row: list[Any]) -> Delivery:
-    id_, claim, tries, webhook, url, generation, credential, kind, time, data = row
-    # The id, the type and the time have checked charsets; the data is passed on as it is.
-    body = b'{"id":"%b","type":"%b","timestamp":"%b","data":%b}' % (id_, kind, time, data)
+def _claim(row: list[Any]) -> Claim:
+    id_, number, tries, webhook, url, generation, credential, kind, time, data, older, test = row
     once = generation == b""
-    return Delivery(
+    return Claim(
         id=text(id_),
-        claim=int(claim),
+        number=int(number),
         tries=int(tries),
         webhook_id=text(webhook),
         url=msgspec.json.decode(bytes(url), type=str) if once else text(url),
-        generation=None if once else int(generation),
+        generations=() if once else (int(generation), *(int(each) for each in reversed(older))),
         credential=text(credential),
-        body=body,
+        test=test == b"1",
+        body=body_of(id_, kind, time, data),
     )
+
+
+def body_of(delivery_id: bytes, kind: bytes, time: bytes, data: bytes) -> bytes:
+    """What is sent: the id, the type and the time (ISO 8601) have checked charsets, and the data,
+    JSON, is passed on as it is."""
+    return b'{"id":"%b","type":"%b","timestamp":"%b","data":%b}' % (delivery_id, kind, time, data)
+
+
+def _members(outcome: Outcome) -> bytes:
+    """A try as the members of a JSON object, to which the script adds the time."""
+    return msgspec.json.encode(
+        {
+            "status": outcome.status,
+            "error": outcome.error or None,
+            "duration": round(outcome.duration, 3),
+            "response": outcome.response,
+        }
+    )[1:-1]

@@ -19,9 +19,9 @@ from redis.exceptions import RedisError
 
 from hub.scripts import Scripts
 from hub.settings import Settings
-from hub.webhooks.deliveries import Deliveries, Delivery
+from hub.webhooks.deliveries import Claim, Deliveries
 from hub.webhooks.guard import parse_networks
-from hub.webhooks.policy import judge
+from hub.webhooks.policy import Verdict, judge
 from hub.webhooks.sender import TRY_SECONDS, Outcome, Sender
 from hub.webhooks.signing import credential_secret, derive_secret
 
@@ -132,10 +132,12 @@ class Deliverer:
             except TimeoutError:
                 pass
 
-    async def _try(self, delivery: Delivery, until: float) -> None:
+    async def _try(self, delivery: Claim, until: float) -> None:
         try:
             outcome = await self._send(delivery)
             verdict = judge(outcome.status, delivery.tries + 1, outcome.retry_after, random.uniform)
+            if delivery.test and verdict.kind != "done":
+                verdict = Verdict("dead")
             while True:
                 try:
                     async with self._recording:
@@ -147,7 +149,7 @@ class Deliverer:
                     await self._record_down.pause(error)
             self._record_down.over()
             self.counts[recorded.state] += 1
-            if recorded.state == "dead":
+            if recorded.state == "dead" and not delivery.test:
                 log.warning(
                     "delivery %s to webhook %s is dead: %s",
                     delivery.id,
@@ -161,13 +163,13 @@ class Deliverer:
             self._in_flight -= 1
             self._changed.set()
 
-    async def _send(self, delivery: Delivery) -> Outcome:
-        if delivery.generation is None:
-            secret = credential_secret(self._hub_secret, delivery.credential)
-        else:
-            secret = derive_secret(self._hub_secret, delivery.webhook_id, delivery.generation)
+    async def _send(self, delivery: Claim) -> Outcome:
+        secrets = [
+            derive_secret(self._hub_secret, delivery.webhook_id, generation)
+            for generation in delivery.generations
+        ] or [credential_secret(self._hub_secret, delivery.credential)]
         try:
-            return await self._sender.send(delivery.url, delivery.id, delivery.body, [secret])
+            return await self._sender.send(delivery.url, delivery.id, delivery.body, secrets)
         except Exception as error:
             # One delivery that nobody foresaw must not stop all others, nor be tried for ever.
             log.exception("delivery %s could not be sent", delivery.id)

@@ -25,18 +25,22 @@ READ_BYTES: Final = 16 * 1024
 IDLE_CONNECTIONS: Final = 32
 IDLE_SECONDS: Final = 10.0
 ERROR_CHARS: Final = 300
+#: What is kept of an answer's body, for people who look for the cause.
+SHOWN_BYTES: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of a try: a `status`, or the `error` that left it without one.
 
-    `duration` and `retry_after` are seconds; the latter is what a failing endpoint asked for."""
+    `duration` and `retry_after` are seconds; the latter is what a failing endpoint asked for.
+    `response` is how the answer's body began, at most 512 bytes of it, as text."""
 
     status: int | None
     error: str = ""
     retry_after: float | None = None
     duration: float = 0.0
+    response: str = ""
 
 
 class Sender:
@@ -117,6 +121,7 @@ class Sender:
             error=error[:ERROR_CHARS] if answer.status is None else "",
             retry_after=answer.retry_after,
             duration=time.monotonic() - started,
+            response=_shown(answer.begun),
         )
 
     async def _post(
@@ -145,6 +150,7 @@ class Sender:
             read = 0
             async for chunk in reply.aiter_stream():
                 read += len(chunk)
+                answer.begun += chunk[: SHOWN_BYTES - len(answer.begun)]
                 if read >= READ_BYTES:
                     break
 
@@ -153,3 +159,10 @@ class Sender:
 class _Answer:
     status: int | None = None
     retry_after: float | None = None
+    begun: bytes = b""
+
+
+def _shown(begun: bytes) -> str:
+    """Bytes that anybody may have sent, as text that a terminal and a page can show."""
+    found = begun.decode(errors="replace")
+    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in found)

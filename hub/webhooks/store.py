@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -11,19 +12,19 @@ from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
 from hub import keys
-from hub.errors import BadInput, Busy, Conflict
+from hub.errors import Busy, Conflict
 from hub.jobs import iso
 from hub.scripts import Scripts, text
 from hub.transitions import names_arg
+from hub.webhooks.paging import page_of
 
 #: The scope of a webhook that belongs to all sessions.
 EVERY: Final = "*"
 #: How many webhooks a session, or the scope of all, may have, and how many there may be.
 PER_SCOPE: Final = 20
 IN_ALL: Final = 10_000
-#: How many webhooks one page of a filtered list looks at, at most.
-SCAN: Final = 1_000
-SCAN_BATCH: Final = 200
+#: How many older secrets of a webhook may sign beside its own.
+OLDER: Final = 4
 
 
 class Disabled(Struct):
@@ -33,10 +34,18 @@ class Disabled(Struct):
     at: str
 
 
+class OlderSecret(Struct):
+    """A secret from before a rotation that still signs, until then (ISO 8601)."""
+
+    generation: int
+    until: str
+
+
 class Webhook(Struct, kw_only=True):
     """A registered callback. Without `session_id` it belongs to all sessions. `owner` is the
-    credential that registered it; `generation` counts its secrets; `failing_since` is when it
-    last began to fail without a success in between."""
+    credential that registered it; `generation` counts its secrets, and `older` are those that
+    sign beside it; `failing_since` is when it last began to fail without a success in between.
+    A `disabled` one gets nothing until it is enabled again."""
 
     id: str
     session_id: str | None
@@ -46,6 +55,7 @@ class Webhook(Struct, kw_only=True):
     owner: str
     created_at: str
     generation: int
+    older: list[OlderSecret]
     failing_since: str | None
     disabled: Disabled | None
 
@@ -99,7 +109,7 @@ class WebhookStore:
             raise Busy("Redis has reached its maxmemory: no webhook can be added.") from None
         if word == b"full":
             raise Conflict(f"There are {int(found)} webhooks already: delete one first.")
-        return _webhook(dict(zip(found[::2], found[1::2], strict=True)))
+        return _webhook(_pairs(found))
 
     async def get(self, webhook_id: str) -> Webhook | None:
         """One webhook."""
@@ -118,6 +128,34 @@ class WebhookStore:
             await self.delete(text(webhook_id))
         return len(ids)
 
+    async def edit(
+        self, webhook_id: str, changes: Mapping[str, str], enable: bool | None, why: str
+    ) -> Webhook | None:
+        """Sets fields of its hash, "" for none; enables it, or disables it for the reason `why`.
+        None when there is none. What waits for a webhook that is disabled is dead then."""
+        found = await self._scripts.run(
+            self._redis,
+            "webhook_edit",
+            webhook_id,
+            "" if enable is None else int(enable),
+            why,
+            *(part for pair in changes.items() for part in pair),
+        )
+        return _webhook(_pairs(found)) if found else None
+
+    async def rotate(self, webhook_id: str, overlap: float) -> Webhook | None:
+        """Gives it another secret; the ones before go on signing for `overlap` seconds at most.
+        None when there is none. Raises Conflict when four older ones sign already."""
+        word, *found = await self._scripts.run(
+            self._redis, "webhook_rotate", webhook_id, int(overlap * 1000), OLDER
+        )
+        if word == b"full":
+            raise Conflict(
+                f"{OLDER} older secrets still sign, the first until {iso(int(found[0]))}: rotate"
+                " after that, or with an overlap of 0, which ends them all at once."
+            )
+        return _webhook(_pairs(found[0])) if found else None
+
     async def page(
         self,
         *,
@@ -129,42 +167,20 @@ class WebhookStore:
         """A page of the webhooks that are `allowed`, newest first. One call looks at no more
         than 1,000, so that a page may be short and still have `more`. Raises BadInput when the
         cursor is none of ours."""
-        index = keys.webhooks_of(session_id) if session_id else keys.WEBHOOKS
-        start = await self._after(index, cursor)
-        out: list[Webhook] = []
-        for first in range(start, start + SCAN, SCAN_BATCH):
-            rows = await self._redis.zrevrange(
-                index, first, first + SCAN_BATCH - 1, withscores=True
-            )
+
+        async def fetch(ids: Sequence[str]) -> list[Webhook | None]:
             pipe = self._redis.pipeline(transaction=False)
-            for webhook_id, _ in rows:
-                pipe.hgetall(keys.webhook(text(webhook_id)))
-            found = await pipe.execute() if rows else []
-            for place, (row, fields) in enumerate(zip(rows, found, strict=True)):
-                if not fields or not allowed(webhook := _webhook(fields)):
-                    continue
-                out.append(webhook)
-                if len(out) == limit:
-                    last = place == len(rows) - 1 and len(rows) < SCAN_BATCH
-                    return WebhookPage(out, None if last else _cursor(row))
-            if len(rows) < SCAN_BATCH:
-                return WebhookPage(out, None)
-        return WebhookPage(out, _cursor(rows[-1]))
+            for webhook_id in ids:
+                pipe.hgetall(keys.webhook(webhook_id))
+            found = [_webhook(fields) if fields else None for fields in await pipe.execute()]
+            return [hook if hook is not None and allowed(hook) else None for hook in found]
 
-    async def _after(self, index: str, cursor: str | None) -> int:
-        if cursor is None:
-            return 0
-        score, dot, webhook_id = cursor.partition(".")
-        if not (dot and score.isascii() and score.isdigit() and len(cursor) <= 64):
-            raise BadInput([("/cursor", "must be the `more` of an earlier page")])
-        rank = await self._redis.zrevrank(index, webhook_id)
-        if rank is not None:
-            return int(rank) + 1
-        return int(await self._redis.zcount(index, f"({score}", "+inf"))
+        index = keys.webhooks_of(session_id) if session_id else keys.WEBHOOKS
+        return WebhookPage(*await page_of(self._redis, index, fetch, limit=limit, cursor=cursor))
 
 
-def _cursor(row: tuple[bytes, float]) -> str:
-    return f"{int(row[1])}.{text(row[0])}"
+def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _webhook(fields: Mapping[bytes, bytes]) -> Webhook:
@@ -187,6 +203,13 @@ def _webhook(fields: Mapping[bytes, bytes]) -> Webhook:
         owner=text(fields[b"owner"]),
         created_at=iso(int(fields[b"created_at"])),
         generation=int(fields[b"generation"]),
+        older=_older(fields.get(b"older", b"")),
         failing_since=moment(b"failing_since"),
         disabled=Disabled(maybe(b"disabled_reason") or "", disabled_at) if disabled_at else None,
     )
+
+
+def _older(packed: bytes) -> list[OlderSecret]:
+    now = time.time() * 1000
+    pairs = (each.split(":") for each in text(packed).split())
+    return [OlderSecret(int(one), iso(int(till))) for one, till in pairs if int(till) > now]

@@ -63,7 +63,7 @@ async def test_only_the_default_types_of_a_one_off(
         "https://a.example/": "job.running",
         'https://b.example/"é\\': "job.completed",
     }
-    assert {(d.generation, d.credential) for d in claimed} == {(1, ""), (None, "k")}
+    assert {(d.generations, d.credential) for d in claimed} == {((1,), ""), ((), "k")}
 
 
 async def test_with_four_in_flight_the_next_claim_waits_for_a_lease(
@@ -95,12 +95,12 @@ async def test_a_claim_that_is_over_records_nothing(
 
     async def back() -> bool:
         claimed = (await deliveries.claim(8, 30)).deliveries
-        return [delivery.claim for delivery in claimed] == [2]
+        return [delivery.number for delivery in claimed] == [2]
 
     await wait_until(back, "the lease of the first claim is over")
     assert (await deliveries.record(late, Verdict("done"), Outcome(200))).state == "stale"
     assert await states(redis) == {"flight": 1}
-    held = late._replace(claim=2)
+    held = late._replace(number=2)
     assert (await deliveries.record(held, Verdict("done"), Outcome(200))).state == "done"
     assert (await deliveries.record(held, Verdict("retry"), Outcome(500))).state == "stale"
     assert await states(redis) == {"done": 1}

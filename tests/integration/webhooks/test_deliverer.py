@@ -257,7 +257,7 @@ async def test_the_next_try_waits_as_the_schedule_and_retry_after_say(
     well = await hooks.get(webhook.id)
     assert well is not None
     assert (well.failing_since, well.disabled) == (None, None)
-    assert not await client.hexists(keys.delivery(receiver.ids[0]), "d")
+    assert not await client.hexists(keys.delivery(receiver.ids[0]), "due_at")
 
 
 async def test_gone_disables_and_is_told(
