@@ -40,7 +40,7 @@ async def endpoint(websocket: WebSocket) -> None:
 
 async def relay(redis_url: str) -> None:
     pubsub = Redis.from_url(redis_url).pubsub()
-    await pubsub.subscribe("textbook")
+    await pubsub.subscribe("bench")
     async for message in pubsub.listen():
         if message["type"] == "message":
             await manager.broadcast(message["data"].decode())

@@ -1,0 +1,129 @@
+"""A server and the clients that listen to it, for the time of one measure."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bench.deliveries.kit import Kit
+from bench.deliveries.process import REST, Failed, Process
+from bench.deliveries.systems import System, Target
+
+
+@dataclass(frozen=True)
+class Connected:
+    """Seconds until the last handshake, and until the last could hear. `snapshots`: how many were
+    given a snapshot although they wanted to resume."""
+
+    handshakes: float
+    heard: float
+    snapshots: int
+
+
+@dataclass(frozen=True)
+class Latency:
+    """From publish to client, in seconds."""
+
+    count: int
+    p50: float
+    p99: float
+    most: float
+
+
+class Clients:
+    """The load client: see bench/push/load.c."""
+
+    def __init__(self, kit: Kit, port: int, protocol: str, targets: Sequence[Target]) -> None:
+        file = kit.folder / "targets"
+        file.write_text("".join(f"{path} {token}\n" for path, token in targets))
+        argv = [kit.compiled("load"), "127.0.0.1", str(port), protocol, file]
+        self._process = Process(REST, argv, kit.folder / "load.log")
+        self.count = 0
+        self.lost = 0
+        self.doubled = 0
+
+    def connect(self, count: int) -> Connected:
+        """Brings their number up to `count`."""
+        self.count = count
+        handshakes, heard, snapshots = self._ask(f"connect {count}", "connected")
+        return Connected(float(handshakes), float(heard), int(snapshots))
+
+    def expect(self, number: int) -> None:
+        """Has `had` tell when each client has had the events up to this one."""
+        self._process.tell(f"wait {number}\n".encode())
+
+    def had(self) -> None:
+        """Returns once each has had what `expect` said; `lost` and `doubled` count from the
+        beginning. What has not come within half a minute is lost."""
+        word, first, second = self._process.line().split()
+        if word == "stuck":
+            raise Failed(f"{int(second) - int(first)} of {second} deliveries never came")
+        if word != "ok":
+            raise Failed(f"the load client said: {word} {first} {second}")
+        self.lost, self.doubled = int(first), int(second)
+
+    def latency(self) -> Latency:
+        """Of all that came since the last call."""
+        count, p50, p99, most = (int(word) for word in self._ask("latency", "latency"))
+        return Latency(count, p50 / 1e6, p99 / 1e6, most / 1e6)
+
+    def start_at(self, number: int) -> None:
+        """They hold the events up to this one already."""
+        self._ask(f"start {number}", "ok")
+
+    def cut(self) -> None:
+        """Resets all connections."""
+        self._ask("cut", "ok")
+
+    def _ask(self, line: str, answer: str) -> list[str]:
+        self._process.tell(line.encode() + b"\n")
+        said = self._process.line().split()
+        if said[0] != answer:
+            raise Failed("the load client said: " + " ".join(said))
+        return said[1:]
+
+    def close(self) -> None:
+        self._process.close()
+
+
+@dataclass
+class Stage:
+    """A server that runs, and its clients."""
+
+    system: System
+    clients: Clients
+    #: The number of the event that was published last.
+    number: int = 0
+
+    def turn(self, count: int) -> None:
+        """Publishes so many events together, and returns once each client has had them."""
+        first = self.number + 1
+        self.number += count
+        self.clients.expect(self.number)
+        self.system.publish(range(first, self.number + 1))
+        self.clients.had()
+        self.system.settle()
+
+
+@contextlib.contextmanager
+def stage(
+    kit: Kit,
+    system: System,
+    targets: Sequence[Target] | None = None,
+    protocol: str | None = None,
+) -> Iterator[Stage]:
+    """Starts a server, and clients that are not connected yet."""
+    clients: Clients | None = None
+    kit.flush()
+    try:
+        system.start()
+        where = system.targets() if targets is None else targets
+        clients = Clients(kit, system.port, protocol or system.protocol, where)
+        yield Stage(system, clients)
+        if clients.lost or clients.doubled:
+            raise Failed(f"{clients.lost} lost and {clients.doubled} doubled")
+    finally:
+        if clients is not None:
+            clients.close()
+        system.close()
