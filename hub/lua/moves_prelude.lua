@@ -130,7 +130,8 @@ local function withdraw(job)
 end
 
 -- Writes a new job and tells of it. `job` holds its hash fields; `place` says where it starts:
--- {due = ms}, {expires = ms}, {confirm = input's members}, {lease = ms, token = t} or nothing.
+-- {due = ms}, {expires = ms}, {confirm = input's members}, {lease = ms, token = t},
+-- {give_up = ms} (pending in somebody else's queue) or nothing.
 create = function(job, place)
   place = place or {}
   local at = int(now())
@@ -171,6 +172,8 @@ create = function(job, place)
     redis.call('ZADD', P .. 'waiting', at, job.id)
   elseif place.lease then
     redis.call('ZADD', P .. 'running', int(now() + place.lease), job.id)
+  elseif place.give_up then
+    redis.call('ZADD', P .. 'parked:foreign', int(place.give_up), job.id)
   elseif place.due then
     redis.call('ZADD', P .. 'delayed', job.run_at, job.id)
   else

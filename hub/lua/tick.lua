@@ -46,7 +46,14 @@ if not holds then
         move(job, 'cancelled', changes)
       elseif job.foreign then
         withdraw(job)
-        fail(job, 'lost', 'Nothing was heard from its queue until its stall deadline.', changes)
+        if job.redelivers then
+          changes.lost = int(tonumber(job.lost) + 1)
+          changes.parked = 'foreign'
+          move(job, 'pending', changes)
+          redis.call('ZADD', P .. 'parked:foreign', int(now() + tonumber(job.redelivers)), job.id)
+        else
+          fail(job, 'lost', 'Nothing was heard from its queue until its stall deadline.', changes)
+        end
       elseif job.status == 'input_required' then
         write(job, changes)
         redis.call('ZADD', P .. 'waiting', now(), id)
@@ -86,6 +93,16 @@ for _, id in ipairs(due('expiring', now(), most)) do
   if job.id and job.status == 'pending' then
     take_out(job)
     fail(job, 'expired', 'No worker took it within expires_in.', {run_at = false})
+    expired = expired + 1
+  end
+end
+
+-- Jobs that somebody else's queue was to hand out, and did not.
+for _, id in ipairs(due('parked:foreign', now(), most)) do
+  local job = load_job(id)
+  redis.call('ZREM', P .. 'parked:foreign', id)
+  if job.id then
+    fail(job, 'lost', 'Its queue did not hand it out in time.', {run_at = false})
     expired = expired + 1
   end
 end
@@ -170,7 +187,7 @@ for _, queue in ipairs(redis.call('SRANDMEMBER', P .. 'queues', 32)) do
 end
 
 local calm = #reasons == 0
-for _, zset in ipairs({'delayed', 'expiring', 'quiet', 'schedules', 'pruning'}) do
+for _, zset in ipairs({'delayed', 'expiring', 'quiet', 'schedules', 'pruning', 'parked:foreign'}) do
   calm = calm and redis.call('ZCOUNT', P .. zset, '-inf', int(now() + 1000)) == 0
 end
 calm = calm and redis.call('ZCOUNT', P .. 'running', '-inf', int(now() + 1000 - KILL_GRACE_MS)) == 0
