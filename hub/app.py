@@ -20,6 +20,7 @@ from hub import websocket
 from hub.api import OPERATIONS
 from hub.api.operation import routes_of
 from hub.auth import Authenticator
+from hub.calls import Calls
 from hub.connection import check_server, connect
 from hub.enqueue import Enqueuer
 from hub.errors import JobcastError
@@ -63,10 +64,11 @@ def create_app(settings: Settings, board: Board | None = None) -> Starlette:
         redis = connect(settings.redis_url)
         try:
             await check_server(redis)
-            services = _services(settings, redis, auth, origins, board)
-            app.state.services = services
-            async with _running(services), mcp.running():
-                yield
+            async with Calls(redis) as calls:
+                services = _services(settings, redis, calls, auth, origins, board)
+                app.state.services = services
+                async with _running(services), mcp.running():
+                    yield
         finally:
             await redis.aclose()
 
@@ -109,10 +111,15 @@ def _routes(mcp: McpDoor) -> list[BaseRoute]:
 
 
 def _services(
-    settings: Settings, redis: Redis, auth: Authenticator, origins: Origins, board: Board
+    settings: Settings,
+    redis: Redis,
+    calls: Calls,
+    auth: Authenticator,
+    origins: Origins,
+    board: Board,
 ) -> Services:
     scripts = Scripts(settings)
-    store = Store(redis, scripts)
+    store = Store(redis, scripts, calls)
     enqueuer = Enqueuer(store, settings)
     fanout = Fanout(
         redis, store, limit=settings.connections_per_session, check_every=settings.check_every

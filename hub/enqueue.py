@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, Raw, Struct
+from msgspec import UNSET, Raw
 
-from hub import keys
-from hub.errors import BadInput, Conflict, JobcastError
+from hub.announcements import Announcement, Announcements
+from hub.errors import AnnouncedAnew, BadInput, Conflict, JobcastError
 from hub.jobs import AGENT_QUEUE, Job, NewJob
-from hub.limits import Limit, packed
+from hub.limits import packed
 from hub.queueing import Enqueued
 from hub.requests import MAX_AHEAD, JobRequest
 from hub.schema import BadSchema, check
@@ -28,28 +28,13 @@ _PLACEHOLDER: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _FILLED_CHARS: Final = 120
 
 
-class Announcement(Struct, kw_only=True):
-    """What workers say of a task; unknown members are for others."""
-
-    name: str
-    description: str = ""
-    title: str | None = None
-    # A factory: msgspec cannot show a Raw default in a schema.
-    params: Raw = msgspec.field(default_factory=lambda: Raw(b"{}"))
-    timeout: float | None = None
-    max_attempts: int = 1
-    confirm: str | None = None
-    queue: str = "default"
-    limits: list[Limit] = []
-    stall_after: float | None = None
-
-
 class Enqueuer:
     """Checks requests and queues them. Raises SettingsError for a bad `webhook_allow_nets`."""
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
         self._settings = settings
+        self._announcements = Announcements(store.redis)
         self._nets = parse_networks(settings.webhook_allow_nets)
 
     async def enqueue(
@@ -71,13 +56,23 @@ class Enqueuer:
         sessions, never meet. `may_call_back` allows `webhook_url`. Raises BadInput with a pointer
         for each field, Conflict when an idempotency key was used for something else, and what
         `Store.enqueue` raises."""
-        announced = await self._announcements([request.task])
-        new = await self._prepare(request, announced, credential, may_call_back)
-        new.origin, new.parent_id, new.parent_token = origin, parent_id, parent_token
-        if idempotency_key is not None:
-            new.idempotency_key = _digest(request.session_id, idempotency_key)
-        done = await self._store.enqueue(new, job_id)
-        return _checked(new, done)
+        for attempt in range(3):
+            rev, announced = await self._announcements.of([request.task])
+            try:
+                new = await self._prepare(request, announced, credential, may_call_back)
+                new.tasks_rev = rev if attempt < 2 else ""
+                new.origin, new.parent_id, new.parent_token = origin, parent_id, parent_token
+                if idempotency_key is not None:
+                    new.idempotency_key = _digest(request.session_id, idempotency_key)
+                return _checked(new, await self._store.enqueue(new, job_id))
+            except BadInput:
+                # It may be right by what is announced now.
+                if attempt > 0:
+                    raise
+            except AnnouncedAnew:
+                pass
+            self._announcements.forget()
+        raise AssertionError("the last one is queued whatever is announced meanwhile")
 
     async def enqueue_many(
         self,
@@ -91,7 +86,8 @@ class Enqueuer:
         error that `enqueue` raises, or the one that stood in its place before. With an
         `idempotency_key` the same list again finds the same jobs, each by its place."""
         tasks = {each.task for each in requests if isinstance(each, JobRequest)}
-        announced = await self._announcements(sorted(tasks))
+        self._announcements.forget()
+        _, announced = await self._announcements.of(sorted(tasks))
         out: list[NewJob | JobcastError] = []
         for place, request in enumerate(requests):
             if isinstance(request, JobcastError):
@@ -176,8 +172,9 @@ class Enqueuer:
             parent_id=job.parent_id,
         )
         if job.queue is not None:
-            announced = (await self._announcements([job.task])).get(job.task)
-            if announced is not None:
+            self._announcements.forget()
+            _, known = await self._announcements.of([job.task])
+            if (announced := known.get(job.task)) is not None:
                 self._fit(announced, new, errors)
             else:
                 errors.append(("/task", await self._unknown(job.task)))
@@ -187,19 +184,7 @@ class Enqueuer:
 
     async def announced(self) -> dict[str, Announcement]:
         """The tasks that may be queued, by name."""
-        return {
-            name: announced
-            for name, value in (await self._store.tasks()).items()
-            if (announced := msgspec.convert(_raw_params(value), Announcement)).queue != AGENT_QUEUE
-        }
-
-    async def _announcements(self, tasks: Sequence[str]) -> dict[str, Announcement]:
-        """Those of these tasks that may be queued."""
-        if not tasks:
-            return {}
-        found = await self._store.redis.hmget(keys.TASKS, tasks)
-        announced = [msgspec.json.decode(raw, type=Announcement) for raw in found if raw]
-        return {each.name: each for each in announced if each.queue != AGENT_QUEUE}
+        return await self._announcements.all()
 
     async def _unknown(self, task: str) -> str:
         known = ", ".join(await self.announced())
@@ -305,10 +290,6 @@ def _short(value: Any) -> str:
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     line = " ".join(text.split())
     return line if len(line) <= _FILLED_CHARS else line[: _FILLED_CHARS - 1] + "…"
-
-
-def _raw_params(announcement: dict[str, Any]) -> dict[str, Any]:
-    return {**announcement, "params": Raw(msgspec.json.encode(announcement.get("params", {})))}
 
 
 def _digest(session_id: str, key: str) -> str:

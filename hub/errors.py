@@ -5,6 +5,7 @@ JobcastError
 ├── BadInput                 the caller must change a request: (JSON pointer, message) pairs
 ├── NotFound                 no such job, session, webhook …, or none that the caller may see
 ├── Conflict                 the job is not in a status that allows it
+│   ├── AnnouncedAnew        a task's params were checked against what is not true any more
 │   └── ParentCancelled      the job is being cancelled, and may have no more children
 ├── Unauthenticated          no credential, or one that is wrong or over
 ├── Refused                  the caller may not do that
@@ -44,6 +45,10 @@ class NotFound(JobcastError):
 
 class Conflict(JobcastError):
     """The job's status does not allow it; the text names the status."""
+
+
+class AnnouncedAnew(Conflict):
+    """Tasks were announced otherwise since the job's params were checked: check again."""
 
 
 class ParentCancelled(Conflict):

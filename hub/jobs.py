@@ -138,7 +138,8 @@ class Job(Struct, kw_only=True):
 class NewJob(Struct, kw_only=True):
     """A job to be queued, checked by its caller: names fit their charsets, `params` is a JSON
     object within its bound. Times are ms since the epoch, durations seconds. `parent_token` is that
-    of the claim whose code queues it, `limits` as `hub.limits.packed` makes them."""
+    of the claim whose code queues it, `limits` as `hub.limits.packed` makes them, `tasks_rev` that
+    of the announcements under which the params were checked, or "" for any."""
 
     session_id: str
     task: str
@@ -163,6 +164,7 @@ class NewJob(Struct, kw_only=True):
     parent_token: str | None = None
     limits: str | None = None
     origin: str | None = None
+    tasks_rev: str = ""
     durable: bool = False
 
 

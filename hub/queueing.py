@@ -9,6 +9,7 @@ import msgspec
 from redis.exceptions import NoScriptError, OutOfMemoryError
 
 from hub.errors import (
+    AnnouncedAnew,
     BadInput,
     Busy,
     Conflict,
@@ -39,8 +40,10 @@ class Enqueued(NamedTuple):
 def read_reply(reply: Any, new: NewJob, own_id: str) -> Enqueued:
     """What the script answered; `own_id` is the id that was drawn for this call.
 
-    Raises Busy, NotFound, Conflict, StaleToken, ParentCancelled."""
+    Raises Busy, NotFound, Conflict, AnnouncedAnew, StaleToken, ParentCancelled."""
     word = reply[0]
+    if word == b"announced":
+        raise AnnouncedAnew("Tasks were announced otherwise since the job was checked.")
     if word == b"busy":
         raise Busy(f"{int(reply[1])} events wait for webhooks: nothing more can be queued.")
     if word == b"gone":
@@ -151,6 +154,7 @@ def enqueue_args(new: NewJob, job_id: str) -> list[Arg]:
         input_id,
         int(STALL_DEADLINE * 1000) if new.queue is None else "",
         new.parent_token or "",
+        new.tasks_rev,
     ]
     fields: dict[str, str | bytes | None] = {
         "session_id": new.session_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from hub.enqueue import Announcement
+from hub.announcements import Announcement
 from hub.jobs import Job
 from hub.problems import Problem
 from hub.store import Message

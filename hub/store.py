@@ -16,7 +16,7 @@ from hub.errors import BadInput, Busy, JobcastError
 from hub.events import ZERO, Publication, parse_header
 from hub.jobs import LIST_PART_BYTES, Job, NewJob, job_from_hash, new_job_id
 from hub.queueing import FULL, Enqueued, enqueue_args, queue_all, read_reply
-from hub.scripts import Scripts, text
+from hub.scripts import AsyncEval, Scripts, text
 from hub.states import LIVE
 
 log = logging.getLogger("jobcast")
@@ -83,21 +83,24 @@ class History(NamedTuple):
 
 
 class Store:
-    """Reads and enqueues. The Redis client's replies must be bytes."""
+    """Reads and enqueues. The Redis client's replies must be bytes. Jobs are queued over `calls`
+    where there is one, which is faster for one and for many at once."""
 
-    def __init__(self, redis: Redis, scripts: Scripts) -> None:
+    def __init__(self, redis: Redis, scripts: Scripts, calls: AsyncEval | None = None) -> None:
         # redis-py types every reply as bytes or str or None; ours are bytes.
         self.redis: Any = redis
         self._scripts = scripts
+        self._calls: AsyncEval = redis if calls is None else calls
 
     # ------------------------------------------------------------------ in
 
     async def enqueue(self, new: NewJob, job_id: str | None = None) -> Enqueued:
         """Queues a job, or finds the one that a repeated id, live key or idempotency key names.
 
-        Raises Busy when the outbox or the memory of Redis is full, NotFound or Conflict when
-        `retry_of` is unknown or has not ended, BadInput when `durable` cannot be kept, and, for
-        a child that its parent's code queues, StaleToken or ParentCancelled."""
+        Raises Busy when the outbox or the memory of Redis is full, AnnouncedAnew when `tasks_rev`
+        is over, NotFound or Conflict when `retry_of` is unknown or has not ended, BadInput when
+        `durable` cannot be kept, and, for a child that its parent's code queues, StaleToken or
+        ParentCancelled."""
         if new.durable:
             [done] = await queue_all(self.redis, self._scripts, [new], [job_id])
             if isinstance(done, JobcastError):
@@ -106,7 +109,7 @@ class Store:
         own_id = new_job_id(new.session_id)
         args = enqueue_args(new, job_id or own_id)
         try:
-            return read_reply(await self._scripts.run(self.redis, "enqueue", *args), new, own_id)
+            return read_reply(await self._scripts.run(self._calls, "enqueue", *args), new, own_id)
         except OutOfMemoryError:
             raise Busy(FULL) from None
 

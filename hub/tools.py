@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from hub.enqueue import Announcement
+from hub.announcements import Announcement
 from hub.states import STATUSES
 
 #: Agents end a tool call after a minute; a wait ends before.

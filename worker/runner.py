@@ -98,7 +98,7 @@ class Runner:
         self._scripts = Scripts(settings)
         self._calls = Calls(self._redis)
         self._transitions = Transitions(self._redis, self._scripts, self._calls)
-        self._store = Store(self._redis, self._scripts)
+        self._store = Store(self._redis, self._scripts, self._calls)
         self._enqueuer = Enqueuer(self._store, settings)
         self._scheduler = Scheduler(
             self._redis, self._scripts, self._enqueuer, lease=settings.lease, keep=settings.keep

@@ -10,6 +10,7 @@ import msgspec
 
 from bench.client import main
 from bench.effects import record
+from hub.calls import Calls
 from hub.connection import connect
 from hub.enqueue import Enqueuer
 from hub.requests import JobRequest
@@ -61,7 +62,8 @@ async def opened() -> AsyncIterator[Client]:
     # The worker's first act; here the jobs are there before it.
     announced = {each.name: each.announce() for each in (noop, hold)}
     await Transitions(redis, scripts).announce(announced)
-    yield Client(Enqueuer(Store(redis, scripts), settings))
+    async with Calls(redis) as calls:
+        yield Client(Enqueuer(Store(redis, scripts, calls), settings))
     await redis.aclose()
 
 

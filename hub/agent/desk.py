@@ -9,7 +9,8 @@ import msgspec
 from msgspec import Raw
 
 from hub import actions
-from hub.enqueue import Announcement, Enqueuer
+from hub.announcements import Announcement
+from hub.enqueue import Enqueuer
 from hub.jobs import Job
 from hub.principal import Principal
 from hub.requests import JobRequest

@@ -12,7 +12,7 @@ import msgspec
 from hub.agent.desk import Desk
 from hub.agent.reports import TAIL, listing, report, started, trouble
 from hub.agent.watch import Watcher, watching_over
-from hub.enqueue import Announcement
+from hub.announcements import Announcement
 from hub.errors import BadInput, JobcastError, NotFound, Refused
 from hub.jobs import Job
 from hub.schema import check

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from hub.enqueue import Announcement
+from hub.announcements import Announcement
 from hub.errors import BadInput
 
 

@@ -15,10 +15,10 @@ from urllib.parse import quote
 
 import msgspec
 
+from hub.announcements import Announcement
 from hub.client.call import Pause, Request, Script, backoff, call, exchange, request_json, target
 from hub.client.errors import NotInTime, Unreachable
 from hub.client.wanted import Wanted, wanted
-from hub.enqueue import Announcement
 from hub.errors import Busy
 from hub.jobs import Job
 from hub.overview import QueueList, SessionPage, WorkerList
@@ -40,8 +40,7 @@ from hub.responses import (
     Told,
 )
 from hub.store import JobPage, LogPage, Snapshot
-from hub.webhooks.registry import OwnedWebhook, Secret, WebhookRequest
-from hub.webhooks.store import WebhookPage
+from hub.webhooks.shapes import OwnedWebhook, Secret, WebhookPage, WebhookRequest
 
 P = ParamSpec("P")
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Collection, Coroutine
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Final, Generic, ParamSpec, Self, TypeVar, overload
 
 import msgspec
-from redis.asyncio import Redis
 
 from hub import actions, keys
+from hub.announcements import Announcement
+from hub.calls import Calls
 from hub.client.errors import NotInTime
 from hub.client.wanted import Wanted, wanted
 from hub.connection import check_server, connect
 from hub.decode import decode
-from hub.enqueue import Announcement, Enqueuer
+from hub.enqueue import Enqueuer
 from hub.events import ZERO
 from hub.fields import WORDS
 from hub.jobs import Job
@@ -75,15 +77,14 @@ class Jobs:
         self._principal = Principal("key", name)
 
     async def __aenter__(self) -> Self:
-        redis = connect(self._settings.redis_url)
-        try:
+        async with AsyncExitStack() as stack:
+            redis = connect(self._settings.redis_url)
+            stack.push_async_callback(redis.aclose)
             await check_server(redis)
-        except BaseException:
-            await redis.aclose()
-            raise
-        self._redis: Redis = redis
+            calls = await stack.enter_async_context(Calls(redis))
+            self._open = stack.pop_all()
         scripts = Scripts(self._settings)
-        self._store = Store(redis, scripts)
+        self._store = Store(redis, scripts, calls)
         self._transitions = Transitions(redis, scripts)
         self._enqueuer = Enqueuer(self._store, self._settings)
         return self
@@ -94,7 +95,7 @@ class Jobs:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._redis.aclose()
+        await self._open.aclose()
 
     enqueue = _Enqueue(wanted)
 

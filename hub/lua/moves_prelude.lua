@@ -129,7 +129,7 @@ local function withdraw(job)
   end
 end
 
--- Writes a new job and tells of it. `job` holds its hash fields; `place` says where it starts:
+-- Writes a new job and tells of it; returns its hash, flat. `job` holds its hash fields; `place` says where it starts:
 -- {due = ms}, {expires = ms}, {confirm = input's members}, {lease = ms, token = t},
 -- {give_up = ms} (pending in somebody else's queue) or nothing.
 create = function(job, place)
@@ -183,7 +183,7 @@ create = function(job, place)
     redis.call('ZADD', P .. 'children:' .. job.parent_id, at, job.id)
   end
   if is_silent(job) then
-    return
+    return flat
   end
   redis.call('ZADD', P .. 'jobs', at, job.id)
   redis.call('ZADD', P .. 'jobs:' .. job.session_id, at, job.id)
@@ -193,6 +193,7 @@ create = function(job, place)
   if wanted_by_webhook(job, kind) then
     outbox(job, kind, cursor)
   end
+  return flat
 end
 
 -- Cancels a job in whatever status it is; true unless it had completed or failed already.

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from hub.enqueue import Announcement
+from hub.announcements import Announcement
 from hub.tools import gantz, tools_of
 from tests.running_hub import Hub
 from tests.small_yaml import parse

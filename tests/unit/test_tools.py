@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec import Raw
 
-from hub.enqueue import Announcement
+from hub.announcements import Announcement
 from hub.tools import Tool, gantz, mcp, openai, tools_of
 from tests.small_yaml import parse
 
