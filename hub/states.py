@@ -29,7 +29,7 @@ LEASED: frozenset[str] = frozenset({"running", "input_required", "cancelling"})
 TABLE: dict[tuple[str, str], frozenset[str]] = {
     ("", "enqueue"): frozenset({"pending"}),
     ("", "enqueue_confirm"): frozenset({"waiting"}),
-    ("", "enqueue_foreign"): frozenset({"running"}),
+    ("", "enqueue_foreign"): frozenset({"pending", "running"}),
     ("pending", "claim"): frozenset({"running"}),
     ("retrying", "claim"): frozenset({"running"}),
     ("running", "complete"): frozenset({"completed"}),

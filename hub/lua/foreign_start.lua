@@ -54,11 +54,19 @@ if is_leased(job) then
     move(job, 'cancelled', changes)
     return {'cancelled', id, job.status}
   end
-  changes.lost = int(tonumber(job.lost) + 1)
-  move(job, 'pending', changes)
+  if tonumber(ARGV[6]) and tonumber(ARGV[6]) > tonumber(job.attempt) then
+    -- The process before it has only not said yet that it gave up.
+    changes.last_end = 'retry'
+    changes.attempt = ARGV[6]
+    move(job, 'retrying', changes)
+  else
+    changes.lost = int(tonumber(job.lost) + 1)
+    move(job, 'pending', changes)
+  end
 else
   take_out(job)
 end
+local given = fields_from(10, {})
 local changes = {claims = int(tonumber(job.claims) + 1), token = token, started_at = int(now()), run_at = false,
   error = false, traceback = false}
 if not job.error then
@@ -69,6 +77,11 @@ if not job.run_at then
 end
 if ARGV[7] ~= '' then
   changes.worker = ARGV[7]
+end
+-- What queued it may not have known.
+changes.redelivers = given.redelivers or false
+if given.max_attempts ~= job.max_attempts then
+  changes.max_attempts = given.max_attempts
 end
 if ARGV[6] ~= '' and tonumber(ARGV[6]) > tonumber(job.attempt) then
   changes.attempt = ARGV[6]

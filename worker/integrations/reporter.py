@@ -84,7 +84,7 @@ LEASE: Final = 30.0
 START_WAIT: Final = 1.0
 LAST_WORDS: Final = 5.0
 
-ErrorCode = Literal["error", "permanent", "timeout", "lost"]
+ErrorCode = Literal["error", "permanent", "timeout", "lost", "expired"]
 
 
 class Reporter:
