@@ -1,13 +1,16 @@
 """Every code block of README.md and docs/ is what it says it is.
 
-Python is compiled and run (with top-level `await`, compiled, and its imports run), shell lines
-name commands and flags that there are, JSON and TOML parse, and every link leads somewhere."""
+Python is compiled and run (with top-level `await`, compiled, and its imports run), shell scripts
+parse, and name commands and flags that there are, JSON, TOML and YAML parse, nginx and Node read
+theirs where they are installed, and every link leads somewhere. `test_walks.py` does what the
+pages say that lead a reader by the hand."""
 
 from __future__ import annotations
 
 import ast
 import configparser
 import json
+import os
 import re
 import shlex
 import shutil
@@ -15,56 +18,30 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import typer
+import yaml
 
+from tests.pages import FENCE, PAGES, ROOT, Block, blocks_of
 from worker.cli import command_line
 from worker.toml_tasks import read_tasks
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 #: Commands in shell blocks that are not ours; their flags are their own affair.
 FOREIGN = frozenset(
     {"cat", "cd", "celery", "claude", "curl", "docker", "echo", "export", "git", "jq", "mkdir"}
-    | {"nginx", "node", "npm", "openssl", "pip", "python", "redis-cli", "source", "systemctl", "uv"}
+    | {"nginx", "node", "npm", "openssl", "pip", "python", "python3", "redis-cli", "source"}
+    | {"systemctl", "tee", "uv", "uvicorn", "valkey-cli"}
 )
-#: Shown, not run: an nginx block has a test of its own, the others are read by their tools.
-SHOWN = frozenset({"nginx", "yaml", "http", "text", "mermaid", "html", "Dockerfile", "ts"})
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block and where it stands."""
-
-    page: Path
-    line: int
-    language: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.page.relative_to(ROOT)}:{self.line}"
-
-
-def blocks_of(page: Path) -> list[Block]:
-    text = page.read_text("utf-8")
-    return [
-        Block(
-            page,
-            text.count("\n", 0, match.start()) + 1,
-            match[2],
-            re.sub(rf"^{match[1]}", "", match[3], flags=re.MULTILINE),
-        )
-        for match in FENCE.finditer(text)
-    ]
-
-
+#: For people's eyes: output, requests, and what has a test elsewhere.
+SHOWN = frozenset({"http", "text", "ts", "diff"})
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+#: Elements without an end tag.
+VOID = frozenset({"br", "hr", "img", "input", "link", "meta"})
 
 
 def test_every_fence_is_found_and_has_a_language() -> None:
@@ -135,17 +112,87 @@ def check_js(block: Block) -> None:
     if node := shutil.which("node"):
         script = Path("block.mjs")
         script.write_text(block.text)
-        done = subprocess.run(
-            [node, "--check", script], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+        passes(node, "--check", script)
+
+
+class Page(HTMLParser):
+    """Finds scripts, and tags that do not match."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.scripts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> ends another element"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "script" and data.strip():
+            self.scripts.append(data)
+
+
+def check_html(block: Block) -> None:
+    """Elements end where they should, and the scripts are JavaScript."""
+    page = Page()
+    page.feed(block.text)
+    page.close()
+    assert page.open in ([], ["html"]), page.open
+    for script in page.scripts:
+        check_js(Block(block.page, block.line, "js", script))
+
+
+def check_yaml(block: Block) -> None:
+    assert yaml.safe_load(block.text)
+
+
+def check_dockerfile(block: Block) -> None:
+    """What the image runs, it can run."""
+    for command in re.findall(r"^(?:CMD|ENTRYPOINT) (\[.*\])$", block.text, re.MULTILINE):
+        check_jobcast(json.loads(command))
+
+
+def check_nginx(block: Block) -> None:
+    """nginx takes it, where it is installed; with a certificate and logs of the test's own."""
+    binary = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if binary is None or not shutil.which("openssl"):
+        return
+    passes(
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+        *("-nodes", "-subj", "/CN=app.example.com", "-keyout", "key.pem", "-out", "cert.pem"),
+    )
+    here = Path.cwd()
+    text = re.sub(r"(ssl_certificate +)\S+;", rf"\1{here}/cert.pem;", block.text)
+    text = re.sub(r"(ssl_certificate_key +)\S+;", rf"\1{here}/key.pem;", text)
+    text = text.replace("/var/log/nginx/", f"{here}/")
+    if "server {" not in text:
+        text = f"server {{ listen 127.0.0.1:8443; {text} }}"
+    temporary = "".join(
+        f"{kind}_temp_path {here}/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    Path("nginx.conf").write_text(
+        f"pid {here}/nginx.pid;\nerror_log stderr;\nevents {{}}\nhttp {{\n{temporary}{text}\n}}\n"
+    )
+    passes(binary, "-t", "-p", here, "-c", here / "nginx.conf", "-e", "stderr")
 
 
 def check_sh(block: Block) -> None:
+    """bash parses it, and every command in it is one that there is."""
+    passes("bash", "-n", "-c", block.text)
     commands = commands_of(block.text)
     assert commands, "a block without a command"
     for words in commands:
         check_command(words)
+
+
+def passes(*command: str | os.PathLike[str]) -> None:
+    """Runs a command that has to succeed."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 CHECKS: dict[str, Callable[[Block], None]] = {
@@ -154,6 +201,10 @@ CHECKS: dict[str, Callable[[Block], None]] = {
     "toml": check_toml,
     "ini": check_ini,
     "js": check_js,
+    "html": check_html,
+    "yaml": check_yaml,
+    "nginx": check_nginx,
+    "Dockerfile": check_dockerfile,
     "sh": check_sh,
 }
 
@@ -221,8 +272,35 @@ def test_what_is_not_there_is_found(script: str) -> None:
         check_sh(Block(ROOT / "README.md", 1, "sh", script))
 
 
+def slug(heading: str) -> str:
+    """The anchor of a heading, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def anchors_of(page: Path) -> set[str]:
+    text = FENCE.sub("", page.read_text("utf-8"))
+    return {slug(heading) for heading in re.findall(r"^#+ +(.+)$", text, re.MULTILINE)}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
 def test_links_lead_somewhere(page: Path) -> None:
     text = FENCE.sub("", page.read_text("utf-8"))
-    targets = re.findall(r"\]\((?!https?:)([^)#\s]+)[^)]*\)", text)
-    assert [target for target in targets if not (page.parent / target).exists()] == []
+    lost = []
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)[^)]*\)", text):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in anchors_of(target)):
+            lost.append(link)
+    assert lost == []
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "README.md").read_text("utf-8")
+    names = [page.name for page in PAGES if page.parent.name == "docs"]
+    assert [name for name in names if name != "README.md" and f"({name})" not in index] == []
+
+
+def test_the_compose_file_runs_what_there_is() -> None:
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))["services"]
+    check_jobcast(services["hub"]["command"])
+    check_jobcast(services["worker"]["command"])
