@@ -11,7 +11,7 @@ SECONDS ?= 60
 # Test processes; each has a Valkey and ports of its own.
 JOBS ?= 2
 
-.PHONY: run demo test test-slow chaos bench-jobs lint format docs clean
+.PHONY: run demo test test-slow chaos bench-jobs bench-push lint format docs clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/jobcast dev --host $(HOST) --port $(PORT) --data-dir $(DATA_DIR)
@@ -31,6 +31,9 @@ chaos: $(VENV)/.installed-test
 
 bench-jobs: $(VENV)/.installed
 	$(BIN)/python -m bench.jobs
+
+bench-push: $(VENV)/.installed
+	$(BIN)/python -m bench.push $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check

@@ -13,9 +13,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bench.deliveries.events import Connection
+from bench.deliveries.figures import Tally
 from bench.deliveries.process import REST, Process
 from bench.machine import ROOT, VENV
 from worker.valkey import server_binary
@@ -37,6 +38,7 @@ class Kit:
     folder: Path
     redis: Connection
     redis_path: Path
+    tally: Tally = field(default_factory=Tally)
     _missing: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -55,7 +57,7 @@ class Kit:
             if compiler is None:
                 raise Missing("there is no C compiler: apt install gcc libc6-dev")
             source = PROGRAMS / f"{name}.c"
-            argv = [compiler, "-O2", "-D_GNU_SOURCE", "-o", str(program), str(source)]
+            argv: list[Any] = [compiler, "-O2", "-D_GNU_SOURCE", "-o", str(program), str(source)]
             subprocess.run(argv, check=True)
         return program
 
@@ -101,7 +103,7 @@ class Kit:
             raise Missing("there is no nats-server: apt install nats-server")
         return found
 
-    def _install(self, argv: list[str | Path], folder: Path, source: str) -> None:
+    def _install(self, argv: list[Any], folder: Path, source: str) -> None:
         known = self._missing.get(source)
         if known is None:
             done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, check=False)
@@ -126,11 +128,11 @@ def versions(kit: Kit) -> dict[str, str]:
         with contextlib.suppress(OSError):
             package = json.loads((NODE_MODULES / name / "package.json").read_text())
             found[name] = package["version"]
-    for argv in ([VENV / "bin" / "pip", "show", "python-socketio"],):
-        with contextlib.suppress(OSError):
-            said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
-            lines = dict(line.partition(": ")[::2] for line in said.splitlines())
-            found["python-socketio"] = lines.get("Version", "?")
+    with contextlib.suppress(OSError):
+        pip: list[Any] = [VENV / "bin" / "pip", "show", "python-socketio"]
+        said = subprocess.run(pip, capture_output=True, text=True, check=False).stdout
+        lines = dict(line.partition(": ")[::2] for line in said.splitlines())
+        found["python-socketio"] = lines.get("Version", "?")
     for name, option in (("nats-server", "--version"), ("node", "--version"), ("nginx", "-v")):
         program = shutil.which(name) or shutil.which(f"/usr/sbin/{name}")
         if program is not None:

@@ -40,8 +40,8 @@ class Clients:
         argv = [kit.compiled("load"), "127.0.0.1", str(port), protocol, file]
         self._process = Process(REST, argv, kit.folder / "load.log")
         self.count = 0
-        self.lost = 0
-        self.doubled = 0
+        self._tally = kit.tally
+        self._delivered = self._lost = self._doubled = 0
 
     def connect(self, count: int) -> Connected:
         """Brings their number up to `count`."""
@@ -54,14 +54,23 @@ class Clients:
         self._process.tell(f"wait {number}\n".encode())
 
     def had(self) -> None:
-        """Returns once each has had what `expect` said; `lost` and `doubled` count from the
-        beginning. What has not come within half a minute is lost."""
-        word, first, second = self._process.line().split()
+        """Returns once each has had what `expect` said. Raises Failed where events were lost (not
+        within half a minute counts as never) or came twice."""
+        said = self._process.line()
+        word, *numbers = said.split()
+        if word not in ("ok", "stuck"):
+            raise Failed(f"the load client said: {said}")
+        first, second, delivered = map(int, numbers)
+        self._tally.delivered += delivered - self._delivered
+        self._delivered = delivered
         if word == "stuck":
-            raise Failed(f"{int(second) - int(first)} of {second} deliveries never came")
-        if word != "ok":
-            raise Failed(f"the load client said: {word} {first} {second}")
-        self.lost, self.doubled = int(first), int(second)
+            self._tally.lost += second - first
+            raise Failed(f"{second - first} of {second} deliveries never came")
+        self._tally.lost += first - self._lost
+        self._tally.doubled += second - self._doubled
+        self._lost, self._doubled = first, second
+        if first or second:
+            raise Failed(f"{first} lost and {second} doubled")
 
     def latency(self) -> Latency:
         """Of all that came since the last call."""
@@ -121,8 +130,6 @@ def stage(
         where = system.targets() if targets is None else targets
         clients = Clients(kit, system.port, protocol or system.protocol, where)
         yield Stage(system, clients)
-        if clients.lost or clients.doubled:
-            raise Failed(f"{clients.lost} lost and {clients.doubled} doubled")
     finally:
         if clients is not None:
             clients.close()

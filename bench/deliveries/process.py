@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bench.machine import SERVER_CORE, WORKER_CORE
 
@@ -29,7 +29,7 @@ class Process:
     def __init__(
         self,
         core: int,
-        argv: Sequence[str | Path],
+        argv: Sequence[Any],
         log: Path,
         env: Mapping[str, str] | None = None,
     ) -> None:

@@ -88,9 +88,7 @@ class Jobcast(System):
         return sys.executable, PROGRAMS / "ours.py", self.kit.redis_url, SECRET, self.transport
 
     def targets(self) -> list[Target]:
-        return [
-            (f"/ws/{session}", self._shared or token([session])) for session in self.sessions
-        ]
+        return [(f"/ws/{session}", self._shared or token([session])) for session in self.sessions]
 
     def publish(self, numbers: range) -> None:
         self.publish_to([self.session], numbers)

@@ -6,7 +6,7 @@
 
    connect N    until there are N clients: "connected S T M": seconds to the last handshake and
                 until the last can hear, and how many were given a snapshot instead of a resume
-   wait N       until each has had the events 1 to N: "ok L D", lost and doubled so far
+   wait N       until each has had the events 1 to N: "ok L D N", lost, doubled and delivered so far
    latency      "latency COUNT P50 P99 MAX" in microseconds since the last time
    start N      clients hold the events up to N already: "ok"
    cut          resets all connections: "ok"
@@ -30,7 +30,7 @@ static char **paths, **tokens;
 static int targets, poller;
 static struct client *clients;
 static long wanted, started, shaken, ready, waiting, total, target, stuck_at;
-static long lost, doubled, snapshots;
+static long lost, doubled, snapshots, delivered;
 static double began, shaken_at;
 static uint32_t histogram[SLOTS];
 static uint64_t read_at;
@@ -58,6 +58,7 @@ void event(struct client *c, const uint8_t *data, size_t size) {
     uint64_t number = 0, at = 0;
     for (int i = 1; i < 13; i++) number = number * 10 + (stamp[i] - '0');
     for (int i = 14; i < 34; i++) at = at * 10 + (stamp[i] - '0');
+    delivered++;
     if (number <= c->had) { doubled++; return; }
     lost += number - c->had - 1;
     total += number - c->had;
@@ -123,7 +124,7 @@ static void cut(void) {
         free(c->stream);
         *c = (struct client){ .had = c->had };
     }
-    started = shaken = ready = 0;
+    started = shaken = ready = total = 0;
 }
 
 static void take(struct client *c) {
@@ -201,10 +202,10 @@ static void check(void) {
         printf("connected %f %f %ld\n", shaken_at - began, seconds() - began, snapshots);
         began = 0;
     } else if (waiting && ready == wanted && total >= target * started) {
-        printf("ok %ld %ld\n", lost, doubled);
+        printf("ok %ld %ld %ld\n", lost, doubled, delivered);
         waiting = 0;
     } else if (waiting && (long)seconds() > stuck_at) {
-        printf("stuck %ld %ld\n", total, target * started);
+        printf("stuck %ld %ld %ld\n", total, target * started, delivered);
         waiting = 0;
     } else return;
     fflush(stdout);
