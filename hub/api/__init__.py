@@ -4,6 +4,7 @@ from typing import Final
 
 from hub.api import (
     dead,
+    deliveries,
     foreign,
     health,
     jobs,
@@ -28,6 +29,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
     *streams.OPERATIONS,
     *tokens.OPERATIONS,
     *webhooks.OPERATIONS,
+    *deliveries.OPERATIONS,
     *queues.OPERATIONS,
     *dead.OPERATIONS,
     *tools.OPERATIONS,

@@ -47,7 +47,7 @@ for _, wid in ipairs(redis.call('ZRANGEBYSCORE', P .. 'webhook_next', '-inf', in
     for _, id in ipairs(redis.call('ZRANGE', due, 0, CHUNK - 1)) do
       redis.call('ZREM', due, id)
       if hook[3] then
-        redis.call('HSET', P .. 'delivery:' .. id, 'error', 'the webhook is disabled: ' .. hook[4])
+        redis.call('HSET', P .. 'delivery:' .. id, 'why', 'the webhook is disabled: ' .. hook[4])
         conclude(id, wid, 'dead')
       else
         forget_delivery(id, wid, 'due')

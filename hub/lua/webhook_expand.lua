@@ -21,7 +21,7 @@ local function deliver(entry, wid, at, url, credential)
   end
   redis.call('ZADD', zset('all', wid), at, id)
   if redis.call('ZCARD', zset('due', wid)) >= MOST_WAITING then
-    redis.call('HSET', key, 'error', 'too many deliveries wait for this webhook')
+    redis.call('HSET', key, 'why', 'too many deliveries wait for this webhook')
     conclude(id, wid, 'dead')
     overflowed = overflowed + 1
   else
@@ -41,7 +41,7 @@ for _, found in ipairs(entries) do
     entry[found[2][i]] = found[2][i + 1]
   end
   local at = string.match(found[1], '^%d+')
-  for _, scope in ipairs({entry.s, '*'}) do
+  for _, scope in ipairs(entry.t == 'wake' and {} or {entry.s, '*'}) do
     for _, wid in ipairs(redis.call('ZRANGE', P .. 'webhooks:' .. scope, 0, -1)) do
       local hook = redis.call('HMGET', P .. 'webhook:' .. wid, 'types', 'disabled_at')
       if hook[1] and not hook[2] and string.find(hook[1], ',' .. entry.t .. ',', 1, true) then
@@ -49,7 +49,7 @@ for _, found in ipairs(entries) do
       end
     end
   end
-  if entry.w ~= '' and ONCE_TYPES[entry.t] then
+  if ONCE_TYPES[entry.t] and entry.w ~= '' then
     deliver(entry, once(entry.w, entry.k), at, entry.w, entry.k)
   end
   redis.call('XDEL', stream, found[1])

@@ -3,8 +3,9 @@
 --   webhook:<id>                  hash: scope url types owner description created_at generation, and, where they
 --                                 apply, disabled_at disabled_reason failing_since failed_at; older: generations
 --                                 of its secret that still sign, `1:<until, ms> 2:<until, ms>`
---   delivery:<id>                 hash: one event on its way to one webhook, with its body's data `d`, and what
---                                 came of the n-th try in `try:<n>`, for the last MOST_TRIES of `tried`
+--   delivery:<id>                 hash: one event on its way to one webhook, with its body's data `d`; what came of
+--                                 the n-th try in `try:<n>`, for the last MOST_TRIES of `tried`; `why` it is dead
+--                                 where no try made it so
 --   webhook_due:<id> · webhook_flight:<id> · webhook_done:<id> · webhook_dead:<id>
 --                                 zsets: a delivery is in exactly one: by due time, end of the try's lease, end, end
 --   webhook_all:<id>              zset: all of its deliveries that are kept, by the time of the event
@@ -135,12 +136,17 @@ local function live_older(older)
   return live
 end
 
+-- Wakes a hub, which blocks on the outbox: an entry that is for nobody.
+local function wake_hub()
+  redis.call('XADD', P .. 'outbox', '*', 't', 'wake')
+end
+
 -- Sends a delivery that ended (in `state`) once more, as if it had never been tried.
 local function replay(id, wid, state)
   local key = P .. 'delivery:' .. id
   redis.call('ZREM', zset(state, wid), id)
   redis.call('HSET', key, 'state', 'waiting', 'tries', '0', 'due_at', int(now()), 'replay', ARGV[1])
-  redis.call('HDEL', key, 'ended_at', 'error')
+  redis.call('HDEL', key, 'ended_at', 'why')
   redis.call('HINCRBY', key, 'replays', 1)
   redis.call('PERSIST', key)
   add_due(id, wid)

@@ -1,8 +1,7 @@
 #!lua flags=allow-oom
 -- KEYS 1 prefix
 -- ARGV 1 seed · 2 delivery id · 3 claim · 4 done, retry or dead · 5 delay of a retry, ms · 6 why to disable or ""
---      7 HTTP status or "" · 8 error or "" · 9 what came of the try, members of a JSON object · 10 disable after, ms of
---      failing · 11 gap, ms
+--      7 what came of the try, members of a JSON object · 8 disable after, ms of failing · 9 gap, ms
 -- Records what came of a try, if its claim still holds. Returns {state or "stale", why the webhook was disabled or ""}
 
 local id, state, why = ARGV[2], ARGV[4], ARGV[6]
@@ -14,9 +13,8 @@ end
 local wid = d[1]
 redis.call('ZREM', zset('flight', wid), id)
 redis.call('HINCRBY', key, 'tries', 1)
-redis.call('HSET', key, 'status', ARGV[7], 'error', ARGV[8], 'tried_at', int(now()))
 local tried = redis.call('HINCRBY', key, 'tried', 1)
-redis.call('HSET', key, 'try:' .. tried, '{"at":"' .. iso(now()) .. '",' .. ARGV[9] .. '}')
+redis.call('HSET', key, 'try:' .. tried, '{"at":"' .. iso(now()) .. '",' .. ARGV[7] .. '}')
 redis.call('HDEL', key, 'try:' .. (tried - MOST_TRIES))
 if state == 'retry' then
   local due = int(now() + tonumber(ARGV[5]))
@@ -39,11 +37,11 @@ if state == 'done' then
   return {state, ''}
 end
 local since = tonumber(health[3])
-if not since or now() - tonumber(health[4]) > tonumber(ARGV[11]) then
+if not since or now() - tonumber(health[4]) > tonumber(ARGV[9]) then
   since = now()
 end
 redis.call('HSET', hook, 'failing_since', int(since), 'failed_at', int(now()))
-if why == '' and now() - since >= tonumber(ARGV[10]) then
+if why == '' and now() - since >= tonumber(ARGV[8]) then
   why = 'every try since ' .. iso(since) .. ' failed'
 end
 if why ~= '' then

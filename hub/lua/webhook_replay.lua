@@ -25,4 +25,5 @@ elseif redis.call('ZCARD', zset('due', d[1])) >= MOST_WAITING then
   return {'full'}
 end
 replay(ARGV[2], d[1], d[2])
+wake_hub()
 return {'ok'}

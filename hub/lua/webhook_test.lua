@@ -19,4 +19,5 @@ redis.call('HSET', key, 'id', id, 'webhook', wid, 'session', hook[1] == '*' and 
   'time', int(now()), 'd', ARGV[5], 'tries', '0', 'claims', '0', 'state', 'waiting', 'due_at', int(now()), 'test', '1')
 redis.call('ZADD', zset('all', wid), int(now()), id)
 add_due(id, wid)
+wake_hub()
 return {'ok'}

@@ -89,8 +89,6 @@ class Deliveries:
             verdict.kind,
             int(verdict.delay * 1000),
             verdict.disable,
-            "" if outcome.status is None else outcome.status,
-            outcome.error,
             _members(outcome),
             int(FAILING_FOR * 1000),
             int(FAILING_GAP * 1000),

@@ -3,57 +3,33 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET
 
 from hub.auth import Principal
 from hub.errors import BadInput, NotFound, Refused
 from hub.events import WEBHOOK_DEFAULT_TYPES
-from hub.fields import SessionId
+from hub.scripts import names_arg
 from hub.settings import Settings
-from hub.states import STATUSES
-from hub.webhooks.guard import URL_CHARS, check_url, parse_networks
 from hub.webhooks.guard import Refused as UrlRefused
+from hub.webhooks.guard import check_url, parse_networks
+from hub.webhooks.shapes import (
+    OVERLAP,
+    WEBHOOK_TYPES,
+    OwnedWebhook,
+    Secret,
+    Webhook,
+    WebhookChanges,
+    WebhookPage,
+    WebhookRequest,
+)
 from hub.webhooks.signing import credential_secret, derive_secret
-from hub.webhooks.store import Webhook, WebhookPage, WebhookStore
+from hub.webhooks.store import EVERY, WebhookStore
 
-#: What a webhook may ask for: the lifecycle events that have a job to send.
-WEBHOOK_TYPES: Final = tuple(f"job.{status}" for status in STATUSES)
 _ID: Final = re.compile(r"wh_[0-9a-f]{32}")
-
-
-class WebhookRequest(Struct, kw_only=True, forbid_unknown_fields=True):
-    """A webhook to be registered. Without `session_id` it gets the events of all sessions, which
-    is for API keys only; without `types` it gets the endings and `job.input_required`."""
-
-    url: Annotated[str, Meta(max_length=URL_CHARS, description="https://, to a public address.")]
-    session_id: SessionId | None = None
-    types: (
-        Annotated[
-            list[str],
-            Meta(
-                min_length=1,
-                max_length=len(WEBHOOK_TYPES),
-                description="Some of: " + " ".join(WEBHOOK_TYPES),
-            ),
-        ]
-        | None
-    ) = None
-    description: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
-
-
-class OwnedWebhook(Webhook, kw_only=True):
-    """A webhook with the secret that signs its deliveries; null for those who do not own it."""
-
-    secret: str | None
-
-
-class Secret(Struct):
-    """The secret that signs one-off webhooks (`webhook_url`) of jobs that this API key queued."""
-
-    secret: str
 
 
 class Registry:
@@ -74,25 +50,47 @@ class Registry:
             principal.require("admin", request.session_id)
         elif not principal.is_key:
             raise Refused("A webhook of all sessions needs an API key: name a session_id.")
-        errors: list[tuple[str, str]] = []
-        try:
-            check_url(request.url, allow_http=self._allow_http, allow_nets=self._allow_nets)
-        except UrlRefused as error:
-            errors.append(("/url", str(error)))
         types = WEBHOOK_DEFAULT_TYPES if request.types is None else tuple(request.types)
-        for index, kind in enumerate(types):
-            if kind not in WEBHOOK_TYPES:
-                errors.append((f"/types/{index}", "must be one of: " + " ".join(WEBHOOK_TYPES)))
-        if errors:
-            raise BadInput(errors)
+        self._check(request.url, types)
         webhook = await self._store.put(
             url=request.url,
-            types=[kind for kind in WEBHOOK_TYPES if kind in types],
+            types=_ordered(types),
             session_id=request.session_id,
             description=request.description,
             owner=principal.credential,
         )
         return self._owned(principal, webhook)
+
+    async def edit(
+        self, principal: Principal, webhook_id: str, wanted: WebhookChanges
+    ) -> OwnedWebhook:
+        """Changes what is said. Raises as `get`, and BadInput with a pointer for each field."""
+        await self.get(principal, webhook_id)
+        url = None if wanted.url is UNSET else wanted.url
+        types: Sequence[str] | None = None
+        if wanted.types is not UNSET:
+            types = WEBHOOK_DEFAULT_TYPES if wanted.types is None else wanted.types
+        self._check(url, types or ())
+        changes: dict[str, str] = {}
+        if url is not None:
+            changes["url"] = url
+        if types is not None:
+            changes["types"] = names_arg(_ordered(types))
+        if wanted.description is not UNSET:
+            changes["description"] = wanted.description or ""
+        enable = None if wanted.enabled is UNSET else wanted.enabled
+        why = f"{principal.credential} disabled it"
+        return self._found(
+            principal, webhook_id, await self._store.edit(webhook_id, changes, enable, why)
+        )
+
+    async def rotate(
+        self, principal: Principal, webhook_id: str, overlap: float = OVERLAP
+    ) -> OwnedWebhook:
+        """Gives it another secret; those before go on signing beside it for `overlap` seconds at
+        most. Raises as `get`, and Conflict when too many sign already."""
+        await self.get(principal, webhook_id)
+        return self._found(principal, webhook_id, await self._store.rotate(webhook_id, overlap))
 
     async def page(
         self,
@@ -116,9 +114,13 @@ class Registry:
         """One webhook, with its secret for its owner. Raises Refused and NotFound."""
         principal.require("admin")
         webhook = await self._store.get(webhook_id) if _ID.fullmatch(webhook_id) else None
-        if webhook is None or not _may_see(principal, webhook):
-            raise NotFound(f"There is no webhook {webhook_id[:64]}.")
-        return self._owned(principal, webhook)
+        return self._found(principal, webhook_id, webhook)
+
+    async def concerned(self, principal: Principal, session_id: str) -> list[str]:
+        """The ids of the webhooks that hear of a session, as far as the caller may see them.
+        Raises Refused."""
+        principal.require("admin", session_id)
+        return await self._store.ids_of([session_id, *([EVERY] if principal.is_key else [])])
 
     async def delete(self, principal: Principal, webhook_id: str) -> None:
         """Forgets a webhook and what waits for it. Raises as `get`."""
@@ -132,11 +134,37 @@ class Registry:
             raise Refused("The secret of webhook_url is for API keys, as webhook_url is.")
         return Secret(credential_secret(self._hub_secret, principal.credential))
 
+    def _check(self, url: str | None, types: Sequence[str]) -> None:
+        errors: list[tuple[str, str]] = []
+        if url is not None:
+            try:
+                check_url(url, allow_http=self._allow_http, allow_nets=self._allow_nets)
+            except UrlRefused as error:
+                errors.append(("/url", str(error)))
+        errors += [
+            (f"/types/{index}", "must be one of: " + " ".join(WEBHOOK_TYPES))
+            for index, kind in enumerate(types)
+            if kind not in WEBHOOK_TYPES
+        ]
+        if errors:
+            raise BadInput(errors)
+
+    def _found(
+        self, principal: Principal, webhook_id: str, webhook: Webhook | None
+    ) -> OwnedWebhook:
+        if webhook is None or not _may_see(principal, webhook):
+            raise NotFound(f"There is no webhook {webhook_id[:64]}.")
+        return self._owned(principal, webhook)
+
     def _owned(self, principal: Principal, webhook: Webhook) -> OwnedWebhook:
         secret = None
         if webhook.owner == principal.credential:
             secret = derive_secret(self._hub_secret, webhook.id, webhook.generation)
         return OwnedWebhook(**msgspec.structs.asdict(webhook), secret=secret)
+
+
+def _ordered(types: Sequence[str]) -> list[str]:
+    return [kind for kind in WEBHOOK_TYPES if kind in types]
 
 
 def _may_see(principal: Principal, webhook: Webhook) -> bool:

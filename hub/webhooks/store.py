@@ -7,16 +7,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from msgspec import Struct
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
 from hub import keys
 from hub.errors import Busy, Conflict
 from hub.jobs import iso
-from hub.scripts import Scripts, text
-from hub.transitions import names_arg
+from hub.scripts import Scripts, names_arg, text
 from hub.webhooks.paging import page_of
+from hub.webhooks.shapes import Disabled, OlderSecret, Webhook, WebhookPage
 
 #: The scope of a webhook that belongs to all sessions.
 EVERY: Final = "*"
@@ -25,46 +24,6 @@ PER_SCOPE: Final = 20
 IN_ALL: Final = 10_000
 #: How many older secrets of a webhook may sign beside its own.
 OLDER: Final = 4
-
-
-class Disabled(Struct):
-    """Why and when (ISO 8601) a webhook was disabled: it gets nothing any more."""
-
-    reason: str
-    at: str
-
-
-class OlderSecret(Struct):
-    """A secret from before a rotation that still signs, until then (ISO 8601)."""
-
-    generation: int
-    until: str
-
-
-class Webhook(Struct, kw_only=True):
-    """A registered callback. Without `session_id` it belongs to all sessions. `owner` is the
-    credential that registered it; `generation` counts its secrets, and `older` are those that
-    sign beside it; `failing_since` is when it last began to fail without a success in between.
-    A `disabled` one gets nothing until it is enabled again."""
-
-    id: str
-    session_id: str | None
-    url: str
-    types: list[str]
-    description: str | None
-    owner: str
-    created_at: str
-    generation: int
-    older: list[OlderSecret]
-    failing_since: str | None
-    disabled: Disabled | None
-
-
-class WebhookPage(Struct):
-    """A page of webhooks, newest first; `more` is the cursor of the next page, or null."""
-
-    webhooks: list[Webhook]
-    more: str | None
 
 
 def new_webhook_id() -> str:
@@ -116,6 +75,14 @@ class WebhookStore:
         found = await self._redis.hgetall(keys.webhook(webhook_id))
         return _webhook(found) if found else None
 
+    async def ids_of(self, scopes: Sequence[str]) -> list[str]:
+        """The ids of the webhooks of these scopes, each a session or `*`: 20 a scope at most."""
+        found: list[str] = []
+        for scope in scopes:
+            ids = await self._redis.zrange(keys.webhooks_of(scope), 0, -1)
+            found += [text(webhook_id) for webhook_id in ids]
+        return found
+
     async def delete(self, webhook_id: str) -> bool:
         """Forgets a webhook and what waits for it. False when there was none."""
         return bool(await self._scripts.run(self._redis, "webhook_delete", webhook_id))
@@ -123,9 +90,9 @@ class WebhookStore:
     async def forget_session(self, session_id: str) -> int:
         """Deletes a session's webhooks, so that whoever uses its id next is not overheard.
         Returns how many there were."""
-        ids = await self._redis.zrange(keys.webhooks_of(session_id), 0, -1)
+        ids = await self.ids_of([session_id])
         for webhook_id in ids:
-            await self.delete(text(webhook_id))
+            await self.delete(webhook_id)
         return len(ids)
 
     async def edit(

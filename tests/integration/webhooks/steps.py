@@ -17,8 +17,8 @@ from hub.transitions import Transitions
 from hub.webhooks.deliveries import Deliveries
 from hub.webhooks.delivery import Deliverer
 from hub.webhooks.sender import Sender
+from hub.webhooks.shapes import Webhook
 from hub.webhooks.signing import derive_secret
-from hub.webhooks.store import Webhook
 from tests.conftest import SECRET, wait_until
 from tests.receiver import answer
 

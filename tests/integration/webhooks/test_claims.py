@@ -226,7 +226,7 @@ async def test_too_many_that_wait_are_dead_and_said_to_be(
     assert (await deliveries.expand(16)).overflowed == 1
     assert await client.zcard(keys.deliveries("due", webhook.id)) == 10_000
     (dead,) = await client.zrange(keys.deliveries("dead", webhook.id), 0, -1)
-    assert b"too many" in await client.hget(keys.delivery(dead.decode()), "error")
+    assert b"too many" in await client.hget(keys.delivery(dead.decode()), "why")
 
 
 async def test_of_what_is_done_the_newest_thousand_are_kept(

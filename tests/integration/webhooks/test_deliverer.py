@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from hub.transitions import Transitions
 from hub.webhooks.deliveries import Deliveries
 from hub.webhooks.delivery import Deliverer, deliver
 from hub.webhooks.guard import parse_networks
+from hub.webhooks.history import History
 from hub.webhooks.policy import TRIES
 from hub.webhooks.sender import Sender
 from hub.webhooks.signing import credential_secret
@@ -213,13 +215,15 @@ async def test_a_failing_endpoint_is_tried_with_the_same_id_and_then_dead(
     assert "is dead: HTTP status 503" in caplog.text
     client: Any = redis
     kept = await client.hgetall(keys.delivery(receiver.ids[0]))
-    assert (kept[b"tries"], kept[b"status"]) == (b"8", b"503")
+    assert kept[b"tries"] == b"8"
+    assert [msgspec.json.decode(kept[b"try:%d" % n])["status"] for n in range(1, 9)] == [503] * 8
     assert kept[b"d"]
     assert await client.pttl(keys.delivery(receiver.ids[0])) > 6 * 86_400_000
 
 
 async def test_the_next_try_waits_as_the_schedule_and_retry_after_say(
     redis: Redis,
+    scripts: Scripts,
     store: Store,
     transitions: Transitions,
     hooks: WebhookStore,
@@ -234,8 +238,14 @@ async def test_the_next_try_waits_as_the_schedule_and_retry_after_say(
     client: Any = redis
 
     async def wait_of(delivery_id: str) -> int:
-        times = await client.hmget(keys.delivery(delivery_id), "tried_at", "due_at")
-        return int(times[1]) - int(times[0])
+        found = await History(redis, scripts).get(delivery_id)
+        assert found is not None
+        assert found.last_try is not None
+        assert found.next_try_at is not None
+        spent = datetime.fromisoformat(found.next_try_at) - datetime.fromisoformat(
+            found.last_try.at
+        )
+        return round(spent / timedelta(milliseconds=1))
 
     async with serving(None, reply) as receiver:
         webhook = await hooks.put(url=receiver.url, types=ENDINGS, session_id="s1", owner="o")
