@@ -100,7 +100,7 @@ def error_json(
     traceback: str | None = None,
 ) -> tuple[bytes, bytes]:
     """An error as a job has it, and its traceback as a JSON string (or nothing). `code` is one of
-    `error permanent timeout lost expired`, `kind` the exception's type where `error` is only text."""
+    `error permanent timeout lost expired`, `kind` the exception's type where `error` is text."""
     if isinstance(error, BaseException):
         kind = kind or type(error).__qualname__
         if traceback is None and error.__traceback__ is not None:
