@@ -26,8 +26,9 @@ from hub.states import STATUSES
 from hub.transitions import Transitions
 from tests.announced import TASKS, Hand
 from tests.conftest import API_KEY, Server, free_port
-from tests.hub_process import serving
+from tests.hub_process import environment, serving
 from tests.node import node, npm
+from tests.running_hub import Hub
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -256,3 +257,56 @@ async def test_each_event_once_in_node_through_restarts_of_the_hub(
         ):
             await again.hears("over")
         assert again.lifecycle == ids[21:]
+
+
+@pytest.mark.slow
+async def test_the_example_without_a_client_follows_through_a_restart(
+    home: Path, valkey: Server, settings: Settings, transitions: Transitions
+) -> None:
+    await transitions.announce(TASKS)
+    hand, port = Hand(transitions), str(free_port())
+    shutil.copy(CHECKOUT / "examples" / "websocket.mjs", home)
+    async with Jobs(settings) as jobs, serving(valkey.url, "--port", port) as (first, url):
+        process = await asyncio.create_subprocess_exec(
+            *(node(), "websocket.mjs", SESSION),
+            cwd=home,
+            env=environment(JOBCAST_URL=url, JOBCAST_TOKEN=API_KEY),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        said: list[str] = []
+
+        async def says(job_id: str, status: str) -> None:
+            assert process.stdout is not None
+            async with asyncio.timeout(60):
+                while not (said and said[-1].split() == [job_id, status]):
+                    said.append((await process.stdout.readline()).decode())
+                    assert said[-1], "it ended"
+
+        try:
+            queued = await jobs.enqueue("echo", {"text": "hi"}, session_id=SESSION)
+            await says(queued.job_id, "pending")
+            first.kill()
+            claim = await hand.claim()
+            async with serving(valkey.url, "--port", port):
+                await says(queued.job_id, "running")
+                await transitions.finish(claim.job_id, claim.token, "completed", b"null")
+                await says(queued.job_id, "completed")
+        finally:
+            process.kill()
+            await process.communicate()
+    assert len(said) == 3
+
+
+@pytest.mark.slow
+async def test_the_example_without_a_client_ends_when_it_is_refused(home: Path, hub: Hub) -> None:
+    shutil.copy(CHECKOUT / "examples" / "websocket.mjs", home)
+    process = await asyncio.create_subprocess_exec(
+        *(node(), "websocket.mjs", SESSION),
+        cwd=home,
+        env=environment(JOBCAST_URL=hub.url, JOBCAST_TOKEN="nonsense"),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        _, said = await process.communicate()
+    assert (process.returncode, said.decode()) == (1, "refused: 4401\n")
