@@ -16,6 +16,8 @@ from typing import Any, Protocol
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from hub.supervisor import raise_if_cancelled
+
 log = logging.getLogger("jobcast.channels")
 
 #: Channels in one SSUBSCRIBE.
@@ -87,6 +89,7 @@ class Channels:
             except* (RedisError, OSError) as group:
                 errors = "; ".join(str(error) or repr(error) for error in group.exceptions)
                 log.warning("lost the pub/sub connection: %s", errors)
+            raise_if_cancelled()
             if asyncio.get_running_loop().time() - began > LONGEST_WAIT:
                 wait = FIRST_WAIT
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))

@@ -53,8 +53,8 @@ class _Cancellable(AbstractConnection):
     """Sends so that a cancellation is never lost.
 
     redis-py sends under `asyncio.wait_for`, which up to Python 3.11 drops a cancellation that
-    comes in the turn of the loop in which the sending is done: nearly every one, since sending
-    takes a turn. A task that was cancelled once would then run for ever."""
+    comes in the turn of the loop in which the sending is done, or fails: nearly every one, since
+    sending takes a turn. A task that was cancelled once would then run for ever."""
 
     async def send_packed_command(
         self, command: bytes | str | Iterable[bytes], check_health: bool = True
@@ -67,10 +67,11 @@ class _Cancellable(AbstractConnection):
             # What uvloop says of a connection that was reset, and redis-py takes for a bug.
             await self.disconnect(nowait=True)
             raise RedisConnectionError(f"the connection is closed: {error}") from None
-        if task and task.cancelling() > before:
-            # The reply to what was sent must not be taken for the next command's.
-            await self.disconnect(nowait=True)
-            raise asyncio.CancelledError
+        finally:
+            if task and task.cancelling() > before:
+                # The reply to what was sent must not be taken for the next command's.
+                await self.disconnect(nowait=True)
+                raise asyncio.CancelledError
 
 
 class _Tcp(_Cancellable, Connection):

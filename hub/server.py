@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 from urllib.parse import unquote
 
@@ -22,6 +24,8 @@ log = logging.getLogger("jobcast")
 
 #: Seconds for requests under way, after the drain.
 SHUTDOWN_GRACE: Final = 10
+#: Seconds for the hub's own tasks after that. One that does not end must not keep the process.
+TASKS_GRACE: Final = 4
 KEEP_ALIVE: Final = 75
 #: Seconds between pings, which find out that a client is gone without a word.
 PING_INTERVAL: Final = 20
@@ -113,7 +117,8 @@ class Server(uvicorn.Server):
     def _orphaned(self, lifeline: int) -> None:
         asyncio.get_running_loop().remove_reader(lifeline)
         log.error("the process that started this one is gone: draining")
-        self.should_exit = True
+        # By the signal, which also ends a process whose tasks do not end.
+        signal.raise_signal(signal.SIGTERM)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # uvicorn waits for its connections before it tells the app, and streams would never end.
@@ -122,7 +127,17 @@ class Server(uvicorn.Server):
         services: Services | None = getattr(self.app.state, "services", None)
         if services is not None and not self.force_exit:
             await services.drain()
-        await super().shutdown(sockets)
+        ending = asyncio.timeout(SHUTDOWN_GRACE + TASKS_GRACE)
+        with suppress(TimeoutError):
+            async with ending:
+                await super().shutdown(sockets)
+        if ending.expired():
+            log.error("ending, though this does not end: %s", _still_running())
+
+
+def _still_running() -> str:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    return "; ".join(sorted(f"{task.get_name()}: {task.get_coro()}" for task in others))
 
 
 def url_of(listener: socket.socket) -> str:

@@ -27,6 +27,7 @@ async def keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
         try:
             await run()
         except Exception:
+            raise_if_cancelled()
             if loop.time() - began > SOUND:
                 pause = FIRST_PAUSE
             log.exception("%s failed; it starts again in %.1f s", name, pause)
@@ -34,3 +35,13 @@ async def keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
             pause = min(2 * pause, LONGEST_PAUSE)
         else:
             return
+
+
+def raise_if_cancelled() -> None:
+    """Raises CancelledError in a task that was told to end and did not hear of it.
+
+    For loops that go on after errors: a TaskGroup that is cancelled while one of its tasks fails
+    raises the failure only, up to Python 3.12."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -62,3 +62,25 @@ async def test_one_that_is_cancelled_while_it_pauses_ends(
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+async def test_one_that_fails_when_it_is_cancelled_ends() -> None:
+    started = asyncio.Event()
+
+    async def fails_at_the_end() -> None:
+        try:
+            started.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ValueError from None
+
+    async def run() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fails_at_the_end())
+
+    task = asyncio.create_task(keep_running("a task", run))
+    async with asyncio.timeout(10):
+        await started.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
