@@ -21,7 +21,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from hub.connection import REPLY_TIMEOUT
-from hub.supervisor import keep_running
+from hub.supervisor import keep_running, raise_if_cancelled
 
 log = logging.getLogger("jobcast.calls")
 
@@ -179,6 +179,7 @@ class Calls:
                 self._flight.lost(error)
             finally:
                 await connection.disconnect(nowait=True)
+            raise_if_cancelled()
             wait = FIRST_WAIT if connected else min(wait * 2, LONGEST_WAIT)
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))
 
