@@ -27,6 +27,7 @@ import pytest
 import typer
 import yaml
 
+from hub.metrics.catalogue import HUB, SHARED
 from tests.pages import FENCE, PAGES, ROOT, Block, blocks_of
 from worker.cli import command_line
 from worker.toml_tasks import read_tasks
@@ -304,3 +305,12 @@ def test_the_compose_file_runs_what_there_is() -> None:
     services = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))["services"]
     check_jobcast(services["hub"]["command"])
     check_jobcast(services["worker"]["command"])
+
+
+def test_every_metric_that_is_named_is_one_that_there_is() -> None:
+    known = {metric.name for metric in (*HUB, *SHARED)}
+    for page in PAGES:
+        named = re.findall(
+            r"\bjobcast_(?:hub|queue|jobs?|workers|outbox|webhooks?)\w*", page.read_text("utf-8")
+        )
+        assert {re.sub("_bucket$", "", name) for name in named} <= known, page
