@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from hub.announcements import Announcement
+from hub.errors import JobcastError
 from hub.jobs import Job
-from hub.problems import Problem
+from hub.problems import Problem, problem_of
+from hub.queueing import Enqueued
 from hub.store import Message
 
 
@@ -29,6 +33,18 @@ class QueuedItem(Struct, kw_only=True, omit_defaults=True):
     job: Job | None = None
     token: str | None = None
     problem: Problem | None = None
+
+
+def queued_item(
+    done: Enqueued | JobcastError, show: Callable[[Job], Job] = lambda job: job
+) -> QueuedItem:
+    """What became of one job of a list; `show` makes of a job what its caller may see."""
+    if isinstance(done, JobcastError):
+        problem, _ = problem_of(done)
+        return QueuedItem(status=problem.status, problem=problem)
+    job = show(done.job)
+    status = 202 if done.created else 200
+    return QueuedItem(status=status, job_id=job.id, job=job, token=done.token)
 
 
 class QueuedList(Struct):

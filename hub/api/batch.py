@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Final
 
 from msgspec import Meta, Raw
@@ -10,10 +11,9 @@ from hub.api.operation import decode_body
 from hub.api.shown import shown
 from hub.auth import Principal
 from hub.errors import BadInput, JobcastError
-from hub.problems import problem_of
 from hub.queueing import Enqueued
 from hub.requests import JobRequest
-from hub.responses import QueuedItem, QueuedList
+from hub.responses import QueuedList, queued_item
 from hub.services import Services
 
 MAX_JOBS: Final = 100
@@ -54,13 +54,4 @@ def _request(principal: Principal, raw: bytes) -> JobRequest | JobcastError:
 
 def told(done: list[Enqueued | JobcastError], principal: Principal) -> QueuedList:
     """What became of each, as its caller may see it."""
-    return QueuedList([_item(each, principal) for each in done])
-
-
-def _item(done: Enqueued | JobcastError, principal: Principal) -> QueuedItem:
-    if isinstance(done, JobcastError):
-        problem, _ = problem_of(done)
-        return QueuedItem(status=problem.status, problem=problem)
-    job = shown(done.job, principal)
-    status = 202 if done.created else 200
-    return QueuedItem(status=status, job_id=job.id, job=job, token=done.token)
+    return QueuedList([queued_item(each, partial(shown, principal=principal)) for each in done])

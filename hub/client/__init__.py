@@ -8,7 +8,8 @@
             ...
 
 `Client` is for asyncio, `SyncClient` its blocking twin, and `Jobs` speaks to Redis itself, for
-back ends beside it. What they raise is drawn in `hub.client.errors`.
+back ends beside it. `wanted` takes what `enqueue` takes and makes one of the jobs that
+`enqueue_many` queues at once. What they raise is drawn in `hub.client.errors`.
 """
 
 from hub.client.client import Client
@@ -26,6 +27,7 @@ from hub.client.events import (
 )
 from hub.client.sync import SyncClient
 from hub.client.view import View
+from hub.client.wanted import wanted
 from hub.client.wire import Lost
 
 __all__ = [
@@ -46,4 +48,5 @@ __all__ = [
     "Unexpected",
     "Unreachable",
     "View",
+    "wanted",
 ]

@@ -10,7 +10,7 @@ import random
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -79,6 +79,11 @@ def backoff(failures: int, first: float = FIRST_WAIT) -> float:
     """Seconds to wait after so many failures in a row (1 and up): full jitter."""
     bound: float = min(LONGEST_WAIT, first * 2 ** min(failures - 1, 16))
     return random.uniform(0, bound)
+
+
+def seg(part: str) -> str:
+    """One segment of a path."""
+    return quote(part, safe="")
 
 
 def target(path: str, query: Mapping[str, Any] | None = None) -> str:

@@ -11,12 +11,21 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, ParamSpec
-from urllib.parse import quote
 
 import msgspec
 
 from hub.announcements import Announcement
-from hub.client.call import Pause, Request, Script, backoff, call, exchange, request_json, target
+from hub.client.call import (
+    Pause,
+    Request,
+    Script,
+    backoff,
+    call,
+    exchange,
+    request_json,
+    seg,
+    target,
+)
 from hub.client.errors import NotInTime, Unreachable
 from hub.client.wanted import Wanted, wanted
 from hub.errors import Busy
@@ -34,13 +43,14 @@ from hub.responses import (
     MessagePage,
     Paused,
     Queued,
+    QueuedItem,
+    QueuedList,
     Said,
     TaskList,
     Token,
     Told,
 )
 from hub.store import JobPage, LogPage, Snapshot
-from hub.webhooks.shapes import OwnedWebhook, Secret, WebhookPage, WebhookRequest
 
 P = ParamSpec("P")
 
@@ -49,10 +59,6 @@ WAIT_SECONDS = 50.0
 ANSWER_SECONDS = 15.0
 #: How often a job that asks a person is looked at, by those who wait for its end, in seconds.
 QUESTION_SECONDS = 2.0
-
-
-def _seg(part: str) -> str:
-    return quote(part, safe="")
 
 
 # ---------------------------------------------------------------------- jobs
@@ -72,9 +78,29 @@ def _enqueues(want: Callable[P, Wanted]) -> Callable[P, Script[Queued]]:
 enqueue = _enqueues(wanted)
 
 
+def enqueue_many(
+    jobs: Sequence[Wanted], *, idempotency_key: str | None = None
+) -> Script[list[QueuedItem]]:
+    """Queues up to 100 jobs (`wanted`) in one round trip to Redis, each by itself: in its place in
+    the list stands the job, or the problem that it has.
+
+    One `idempotency_key` stands for the whole list, whose own keys are not used: the same list
+    again finds the same jobs. Without one it is made, so that a call whose answer was lost is
+    repeated safely (but with a job of `queue=None`, whose token is told once).
+
+    Raises BadInput for a list that is too long or empty, Busy."""
+    once = any(each.request.queue is None for each in jobs)
+    if idempotency_key is None and not once:
+        idempotency_key = uuid.uuid4().hex
+    headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+    sent = request_json("POST", "/jobs", [each.request for each in jobs], headers)
+    found = yield from call(sent, QueuedList, repeatable=not once)
+    return found.jobs
+
+
 def job(job_id: str) -> Script[Job]:
     """A job, whole. Raises NotFound."""
-    return call(Request("GET", f"/jobs/{_seg(job_id)}"), Job)
+    return call(Request("GET", f"/jobs/{seg(job_id)}"), Job)
 
 
 def jobs(
@@ -99,26 +125,26 @@ def jobs(
 
 def cancel(job_id: str) -> Script[Job]:
     """Asks for a job's end; again is once. Raises NotFound, Conflict when it had ended."""
-    return call(Request("POST", f"/jobs/{_seg(job_id)}/cancel"), Job)
+    return call(Request("POST", f"/jobs/{seg(job_id)}/cancel"), Job)
 
 
 def retry(job_id: str) -> Script[Queued]:
     """A new job that does what an ended one did; two retries make one. Raises NotFound, Conflict
     while the job is live, BadInput where its params fit no more."""
-    return call(Request("POST", f"/jobs/{_seg(job_id)}/retry"), Queued)
+    return call(Request("POST", f"/jobs/{seg(job_id)}/retry"), Queued)
 
 
 def answer(job_id: str, input_id: str, value: Any) -> Script[Answered]:
     """Answers a job's question (`job.input.id`); again is once. Raises NotFound, Conflict when it
     asks another or none, BadInput when the value is none that it takes."""
     body = InputRequest(input_id=input_id, value=value)
-    return call(request_json("POST", f"/jobs/{_seg(job_id)}/input", body), Answered)
+    return call(request_json("POST", f"/jobs/{seg(job_id)}/input", body), Answered)
 
 
 def logs(job_id: str, *, after: int = 0, limit: int = 1_000) -> Script[LogPage]:
     """Lines of a job's log after the line `after`, at most 2,000. Raises NotFound."""
     query = {"after": after, "limit": limit}
-    return call(Request("GET", target(f"/jobs/{_seg(job_id)}/logs", query)), LogPage)
+    return call(Request("GET", target(f"/jobs/{seg(job_id)}/logs", query)), LogPage)
 
 
 def tell(job_id: str, token: str, events: Sequence[ForeignEvent] = ()) -> Script[Told]:
@@ -128,7 +154,7 @@ def tell(job_id: str, token: str, events: Sequence[ForeignEvent] = ()) -> Script
     body = ForeignEvents(token=token, events=list(events))
     # Lines that were told twice would be there twice.
     return call(
-        request_json("POST", f"/jobs/{_seg(job_id)}/events", body), Told, repeatable=not events
+        request_json("POST", f"/jobs/{seg(job_id)}/events", body), Told, repeatable=not events
     )
 
 
@@ -156,7 +182,7 @@ def wait(
         seconds = min(left, WAIT_SECONDS)
         query = {"wait": f"{seconds:.3f}"}
         look = Request(
-            "GET", target(f"/jobs/{_seg(job_id)}", query), timeout=seconds + ANSWER_SECONDS
+            "GET", target(f"/jobs/{seg(job_id)}", query), timeout=seconds + ANSWER_SECONDS
         )
         try:
             found = yield from call(look, Job)
@@ -173,7 +199,7 @@ def wait(
 
 def session(session_id: str) -> Script[Snapshot]:
     """The picture of a session: at most 100 jobs, live ones first, and 200 messages."""
-    return call(Request("GET", f"/sessions/{_seg(session_id)}"), Snapshot)
+    return call(Request("GET", f"/sessions/{seg(session_id)}"), Snapshot)
 
 
 def sessions(*, limit: int = 50, cursor: str | None = None) -> Script[SessionPage]:
@@ -185,12 +211,12 @@ def sessions(*, limit: int = 50, cursor: str | None = None) -> Script[SessionPag
 
 def delete_session(session_id: str) -> Script[None]:
     """Cancels a session's jobs and forgets it (admin). Raises NotFound."""
-    yield from exchange(Request("DELETE", f"/sessions/{_seg(session_id)}"), repeatable=False)
+    yield from exchange(Request("DELETE", f"/sessions/{seg(session_id)}"), repeatable=False)
 
 
 def messages(session_id: str, *, before: str | None = None, limit: int = 50) -> Script[MessagePage]:
     """What was said before a cursor, oldest first; without one, what was said last."""
-    path = f"/sessions/{_seg(session_id)}/messages"
+    path = f"/sessions/{seg(session_id)}/messages"
     return call(Request("GET", target(path, {"before": before, "limit": limit})), MessagePage)
 
 
@@ -207,7 +233,7 @@ def say(
     body = MessageRequest(
         text=text, message_id=message_id or uuid.uuid4().hex, role=role, job_id=job_id
     )
-    return call(request_json("POST", f"/sessions/{_seg(session_id)}/messages", body), Said)
+    return call(request_json("POST", f"/sessions/{seg(session_id)}/messages", body), Said)
 
 
 # ------------------------------------------------------- tasks, tokens, queues
@@ -251,57 +277,12 @@ def workers() -> Script[WorkerList]:
 
 def pause(queue: str) -> Script[Paused]:
     """The queue hands out nothing until it is resumed (admin)."""
-    return call(Request("POST", f"/queues/{_seg(queue)}/pause"), Paused)
+    return call(Request("POST", f"/queues/{seg(queue)}/pause"), Paused)
 
 
 def resume(queue: str) -> Script[Paused]:
     """The queue hands out jobs again (admin)."""
-    return call(Request("POST", f"/queues/{_seg(queue)}/resume"), Paused)
-
-
-# ------------------------------------------------------------------ webhooks
-
-
-def create_webhook(
-    url: str,
-    *,
-    session_id: str | None = None,
-    types: Sequence[str] | None = None,
-    description: str | None = None,
-) -> Script[OwnedWebhook]:
-    """Registers a webhook of a session (admin), or of all (API keys); the answer has the secret
-    that signs its deliveries. Raises BadInput, Conflict when there are too many."""
-    body = WebhookRequest(
-        url=url,
-        session_id=session_id,
-        types=None if types is None else list(types),
-        description=description,
-    )
-    return call(request_json("POST", "/webhooks", body), OwnedWebhook, repeatable=False)
-
-
-def webhooks(
-    *, session_id: str | None = None, limit: int = 50, cursor: str | None = None
-) -> Script[WebhookPage]:
-    """A page of webhooks, newest first, without their secrets."""
-    query = {"session_id": session_id, "limit": limit, "cursor": cursor}
-    return call(Request("GET", target("/webhooks", query)), WebhookPage)
-
-
-def webhook(webhook_id: str) -> Script[OwnedWebhook]:
-    """A webhook; with its secret for the credential that registered it. Raises NotFound."""
-    return call(Request("GET", f"/webhooks/{_seg(webhook_id)}"), OwnedWebhook)
-
-
-def delete_webhook(webhook_id: str) -> Script[None]:
-    """Forgets a webhook and what waits for it. Raises NotFound."""
-    yield from exchange(Request("DELETE", f"/webhooks/{_seg(webhook_id)}"), repeatable=False)
-
-
-def webhook_secret() -> Script[str]:
-    """The secret that signs the `webhook_url` of jobs that this API key queued."""
-    found = yield from call(Request("GET", "/webhooks/secret"), Secret)
-    return found.secret
+    return call(Request("POST", f"/queues/{seg(queue)}/resume"), Paused)
 
 
 def get(path: str) -> Script[Any]:

@@ -4,34 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Final, Generic, ParamSpec, Self, TypeVar, overload
-
-import msgspec
+from typing import Any, Final, Generic, ParamSpec, Self, overload
 
 from hub import actions, keys
 from hub.announcements import Announcement
 from hub.calls import Calls
+from hub.client.direct_webhooks import DirectWebhooks, checked, plain
 from hub.client.errors import NotInTime
 from hub.client.wanted import Wanted, wanted
 from hub.connection import check_server, connect
-from hub.decode import decode
 from hub.enqueue import Enqueuer
+from hub.errors import BadInput, JobcastError
 from hub.events import ZERO
-from hub.fields import WORDS
 from hub.jobs import Job
 from hub.principal import Principal
 from hub.requests import JobRequest
-from hub.responses import Answered, Queued
+from hub.responses import Answered, Queued, QueuedItem, QueuedList, queued_item
 from hub.scripts import Scripts
 from hub.settings import Settings
 from hub.store import JobPage, LogPage, Snapshot, Store
 from hub.transitions import Transitions
+from hub.webhooks.desk import DeliveryDesk
+from hub.webhooks.history import History
+from hub.webhooks.registry import Registry
+from hub.webhooks.store import WebhookStore
+
+__all__ = ["Jobs", "plain"]
 
 P = ParamSpec("P")
-T = TypeVar("T")
 
 #: An event that was trimmed before it was seen costs no more than this wait, in seconds.
 LOOK_SECONDS: Final = 5.0
@@ -64,8 +67,8 @@ class _Enqueue(Generic[P]):
         return enqueue
 
 
-class Jobs:
-    """Queues and reads jobs: `async with Jobs() as jobs`.
+class Jobs(DirectWebhooks):
+    """Queues and reads jobs, and operates webhooks: `async with Jobs() as jobs`.
 
     `settings` are those of the hub and its workers (`JOBCAST_*` unless given); `name` stands for
     this back end where a hub would note an API key's name: it signs `webhook_url`s and keeps
@@ -86,6 +89,7 @@ class Jobs:
         scripts = Scripts(self._settings)
         self._store = Store(redis, scripts, calls)
         self._transitions = Transitions(redis, scripts)
+        self._scripts = scripts
         self._enqueuer = Enqueuer(self._store, self._settings)
         return self
 
@@ -101,14 +105,33 @@ class Jobs:
 
     async def put(self, want: Wanted) -> Queued:
         """What `enqueue` does, with its arguments made before."""
-        request = decode(msgspec.json.encode(want.request), JobRequest, WORDS)
         done = await self._enqueuer.enqueue(
-            request,
+            checked(want.request),
             credential=self._name,
             idempotency_key=want.idempotency_key,
             may_call_back=True,
         )
         return _queued(done.job, done.token)
+
+    async def enqueue_many(
+        self, jobs: Sequence[Wanted], *, idempotency_key: str | None = None
+    ) -> list[QueuedItem]:
+        """Queues jobs (`wanted`) in one round trip, each by itself: in its place in the list stands
+        the job, or the problem that it has. One `idempotency_key` stands for the whole list, whose
+        own keys are not used. Raises Busy."""
+        requests: list[JobRequest | JobcastError] = []
+        for want in jobs:
+            try:
+                requests.append(checked(want.request))
+            except BadInput as error:
+                requests.append(error)
+        done = await self._enqueuer.enqueue_many(
+            requests,
+            credential=self._name,
+            idempotency_key=idempotency_key,
+            may_call_back=True,
+        )
+        return plain(QueuedList([queued_item(each) for each in done])).jobs
 
     async def job(self, job_id: str) -> Job:
         """A job, whole. Raises NotFound."""
@@ -182,10 +205,11 @@ class Jobs:
     async def _job(self, job_id: str) -> Job:
         return await actions.visible_job(self._store, self._principal, job_id)
 
+    def _registry(self) -> Registry:
+        return Registry(WebhookStore(self._store.redis, self._scripts), self._settings)
 
-def plain(value: T) -> T:
-    """The same struct as a client decodes it: JSON parts as objects instead of bytes."""
-    return msgspec.json.decode(msgspec.json.encode(value), type=type(value))
+    def _desk(self) -> DeliveryDesk:
+        return DeliveryDesk(History(self._store.redis, self._scripts), self._registry())
 
 
 def _queued(job: Job, token: str | None) -> Queued:

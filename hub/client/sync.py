@@ -14,7 +14,7 @@ from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 import httpcore2
 from websockets.sync.client import connect
 
-from hub.client import calls
+from hub.client import calls, webhook_calls
 from hub.client.address import address_of
 from hub.client.call import TRIES, Again, Pause, Renew, Reply, Request, Script
 from hub.client.errors import Unreachable
@@ -100,6 +100,7 @@ class SyncClient:
         self._pool.close()
 
     enqueue = _Method(calls.enqueue)
+    enqueue_many = _Method(calls.enqueue_many)
     job = _Method(calls.job)
     jobs = _Method(calls.jobs)
     cancel = _Method(calls.cancel)
@@ -119,11 +120,19 @@ class SyncClient:
     workers = _Method(calls.workers)
     pause = _Method(calls.pause)
     resume = _Method(calls.resume)
-    create_webhook = _Method(calls.create_webhook)
-    webhooks = _Method(calls.webhooks)
-    webhook = _Method(calls.webhook)
-    delete_webhook = _Method(calls.delete_webhook)
-    webhook_secret = _Method(calls.webhook_secret)
+    create_webhook = _Method(webhook_calls.create_webhook)
+    webhooks = _Method(webhook_calls.webhooks)
+    webhook = _Method(webhook_calls.webhook)
+    edit_webhook = _Method(webhook_calls.edit_webhook)
+    rotate_webhook = _Method(webhook_calls.rotate_webhook)
+    delete_webhook = _Method(webhook_calls.delete_webhook)
+    webhook_secret = _Method(webhook_calls.webhook_secret)
+    test_webhook = _Method(webhook_calls.send_test)
+    deliveries = _Method(webhook_calls.deliveries)
+    job_deliveries = _Method(webhook_calls.job_deliveries)
+    delivery = _Method(webhook_calls.delivery)
+    replay_delivery = _Method(webhook_calls.replay_delivery)
+    replay_deliveries = _Method(webhook_calls.replay_deliveries)
     get = _Method(calls.get)
 
     def subscribe(
