@@ -26,7 +26,7 @@ app.conf.update(
 installed = install(
     app,
     session_of=lambda name, args, kwargs: kwargs.get("user"),
-    lease=1.5,
+    lease=float(os.environ.get("LEASE", "1.5")),
     on_cancel=ON_CANCEL,
 )
 
