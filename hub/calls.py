@@ -21,7 +21,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from hub.connection import REPLY_TIMEOUT
-from hub.supervisor import keep_running, raise_if_cancelled
+from hub.supervisor import apart, keep_running, raise_if_cancelled
 
 log = logging.getLogger("jobcast.calls")
 
@@ -170,7 +170,7 @@ class Calls:
                 if down:
                     log.info("Redis is back: scripts are called again")
                     down = False
-                await self._converse(connection)
+                await apart(self._converse(connection))
             except* (RedisError, OSError) as group:
                 error = _first(group)
                 if not down:

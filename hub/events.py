@@ -62,7 +62,7 @@ def parse_header(head: bytes, body: bytes) -> Publication:
     """Reads a header that stands apart from its body, as in a stream entry (`h`, `e`)."""
     match head.split(b" "):
         case [b"L", cursor, prev, key, rev]:
-            return Publication("L", body, cursor=cursor, prev=prev, key=key, rev=int(rev))
+            return Publication("L", body, cursor, prev, key, int(rev))
         case [b"P", key, rev]:
             return Publication("P", body, key=key, rev=int(rev))
         case [b"G", key, first, last]:

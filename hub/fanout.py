@@ -16,26 +16,22 @@ from redis.exceptions import RedisError
 from hub.channels import Channels
 from hub.errors import TooMany
 from hub.events import Publication, parse
-from hub.feed import Batch, Step, Subscriber
+from hub.feed import Batch, Feed, Step, Subscriber
 from hub.flow import Flow
 from hub.followed import Followed
 from hub.greeting import greeting
 from hub.jobs import iso
+from hub.mending import TOPS, Mender
 from hub.probe import Probe
 from hub.store import History, Store
-from hub.supervisor import raise_if_cancelled
 
 log = logging.getLogger("jobcast.fanout")
 
-#: Entries that are read at once, for one feed or for one subscriber that is far behind.
+#: Entries that are read at once for one subscriber that is far behind.
 PAGE: Final = 64
-MEND_PAGE: Final = 256
 #: Reads for subscribers that start or are far behind, at one time: more would only wait for
 #: connections to Redis, and each holds a page in memory.
 READS: Final = 24
-#: Feeds that are mended side by side, and sessions whose tops are read in one round trip.
-SIDE_BY_SIDE: Final = 16
-TOPS: Final = 500
 RECONNECT_AFTER: Final = 5.0
 
 
@@ -66,13 +62,12 @@ class Fanout:
         self._by_channel: dict[bytes, Followed] = {}
         self._channels = Channels(redis, self)
         self._dirty: dict[Followed, None] = {}
-        self._troubled: dict[Followed, None] = {}
-        self._trouble = asyncio.Event()
         self._look = asyncio.Event()
         self._probe = Probe()
         self._offset_ms = 0
         #: What happened so far: lagged, mended, reconnects.
         self.counts: Counter[str] = Counter()
+        self._mender = Mender(store, self, self.counts)
         self.flow = Flow()
 
     # ------------------------------------------------------------------ for the doors
@@ -137,14 +132,14 @@ class Fanout:
         if session is None or subscriber not in session.feed.behind:
             return False
         feed = session.feed
-        self._flush(session)
+        self.flush(session)
         try:
             step = feed.catch_up(subscriber, self.now())
             if step is Step.PAGE:
                 history = await self._page(session, subscriber.cursor)
                 step = feed.page(subscriber, history, self.now())
                 if not feed.settled:
-                    self._mend_soon(session)
+                    self._mender.soon(session)
             if step is Step.HELLO:
                 async with self._gate:
                     return await self._greet(session, subscriber)
@@ -168,7 +163,7 @@ class Fanout:
         found = None
         try:
             async with self._gate:
-                found = await self._history(session.feed.session_id, after, PAGE)
+                found = await self._mender.history(session.feed.session_id, after, PAGE)
             return found
         finally:
             # None where it failed or its reader is gone: another one reads for those who wait.
@@ -206,11 +201,10 @@ class Fanout:
 
     def published(self, channel: bytes, data: bytes) -> None:
         """A publication (called by `Channels`)."""
-        if channel == self._probe.channel:
-            self.flow.probes.observe(self._probe.heard())
-            return
         session = self._by_channel.get(channel)
         if session is None:
+            if channel == self._probe.channel:
+                self.flow.probes.observe(self._probe.heard())
             return
         try:
             publication = parse(data)
@@ -223,9 +217,10 @@ class Fanout:
         if publication.kind == "X":
             self._deleted(session, publication)
             return
-        session.feed.publish(publication)
-        if not session.feed.settled:
-            self._mend_soon(session)
+        feed = session.feed
+        feed.publish(publication)
+        if not feed.settled:
+            self._mender.soon(session)
         elif session not in self._dirty:
             if not self._dirty:
                 asyncio.get_running_loop().call_soon(self._flush_all)
@@ -239,14 +234,14 @@ class Fanout:
         session = self._by_channel.get(channel)
         if session is not None:
             session.listening = True
-            self._mend_soon(session)
+            self._mender.soon(session)
 
     def deaf(self) -> None:
         """The pub/sub connection is lost (called by `Channels`)."""
         self.counts["reconnects"] += 1
         self._probe.forget()
         for session in self._sessions.values():
-            self._flush(session)
+            self.flush(session)
             session.listening = False
             session.unchecked = True
             session.feed.deaf()
@@ -254,35 +249,53 @@ class Fanout:
     def _flush_all(self) -> None:
         # Runs once the reader has taken all that arrived together.
         for session in list(self._dirty):
-            self._flush(session)
+            self.flush(session)
 
-    def _flush(self, session: Followed) -> None:
+    def flush(self, session: Followed) -> None:
+        """Hands out what a session's feed has fresh."""
         self._dirty.pop(session, None)
         feed = session.feed
         batch = feed.take()
         if batch is None:
             return
-        self.flow.missed(batch, feed.behind)
+        if feed.behind:
+            self.flow.missed(batch, feed.behind)
+        size, cursor = batch.size, batch.cursor
         whole = 0
+        # The hub's hottest loop: each call here is made once for each delivery.
         for subscriber in list(feed.live):
-            part = batch.only(subscriber.job)
-            if part.publications:
-                if not subscriber.outlet.accepts(part.size):
-                    self.counts["lagged"] += 1
-                    feed.lag(subscriber, batch)
-                    self.flow.missed(batch, (subscriber,))
-                    continue
-                subscriber.outlet.write(subscriber, part)
-                if part is batch:
-                    whole += 1
-                else:
-                    self.flow.sent(part)
-            if batch.cursor:
-                subscriber.cursor = batch.cursor
+            if subscriber.job is not None:
+                self._hand_part(feed, subscriber, batch)
+                continue
+            outlet = subscriber.outlet
+            if not outlet.accepts(size):
+                self._lag(feed, subscriber, batch)
+                continue
+            outlet.write(subscriber, batch)
+            whole += 1
+            if cursor:
+                subscriber.cursor = cursor
         if whole:
             self.flow.sent(batch, whole)
         if session.listeners:
             self._tell(session, batch.publications)
+
+    def _hand_part(self, feed: Feed, subscriber: Subscriber, batch: Batch) -> None:
+        """Hands a live subscriber what is about its one job."""
+        part = batch.only(subscriber.job)
+        if part.publications:
+            if not subscriber.outlet.accepts(part.size):
+                self._lag(feed, subscriber, batch)
+                return
+            subscriber.outlet.write(subscriber, part)
+            self.flow.sent(part)
+        if batch.cursor:
+            subscriber.cursor = batch.cursor
+
+    def _lag(self, feed: Feed, subscriber: Subscriber, batch: Batch) -> None:
+        self.counts["lagged"] += 1
+        feed.lag(subscriber, batch)
+        self.flow.missed(batch, (subscriber,))
 
     def _tell(self, session: Followed, publications: Iterable[Publication]) -> None:
         for heard in list(session.listeners):
@@ -290,7 +303,7 @@ class Fanout:
                 heard(publication)
 
     def _deleted(self, session: Followed, publication: Publication) -> None:
-        self._flush(session)
+        self.flush(session)
         for subscriber in session.feed.forget():
             subscriber.outlet.gone(subscriber)
         self._tell(session, [publication])
@@ -303,70 +316,14 @@ class Fanout:
         self._channels.add(self._probe.channel)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._channels.run())
-            tasks.create_task(self._mend())
+            tasks.create_task(self._mender.run())
             tasks.create_task(self._check())
             tasks.create_task(self._tidy())
 
-    def _mend_soon(self, session: Followed) -> None:
-        if session.listening:
-            self._troubled[session] = None
-            self._trouble.set()
-
-    async def _mend(self) -> None:
-        wait = 0.05
-        while True:
-            await self._trouble.wait()
-            self._trouble.clear()
-            todo = [s for s in self._troubled if s.listening and not s.feed.settled]
-            self._troubled.clear()
-            try:
-                await self._look_at_tops([s for s in todo if s.unchecked])
-                rest = [s for s in todo if s.listening and not s.feed.settled]
-                for start in range(0, len(rest), SIDE_BY_SIDE):
-                    async with asyncio.TaskGroup() as tasks:
-                        for session in rest[start : start + SIDE_BY_SIDE]:
-                            tasks.create_task(self._read_history(session))
-                wait = 0.05
-            except* (RedisError, OSError) as group:
-                log.warning("cannot mend feeds: %s", group.exceptions[0])
-                await asyncio.sleep(wait)
-                wait = min(2 * wait, 2.0)
-            raise_if_cancelled()
-            for session in todo:
-                if session.feed.settled:
-                    self._kick(session)
-                    self._tell(session, [Publication("X", b"")])
-                else:
-                    self._mend_soon(session)
-
-    async def _look_at_tops(self, sessions: list[Followed]) -> None:
-        for start in range(0, len(sessions), TOPS):
-            chunk = sessions[start : start + TOPS]
-            epochs = [session.feed.reading() for session in chunk]
-            tops = await self._store.tops([session.feed.session_id for session in chunk])
-            for session, epoch, top in zip(chunk, epochs, tops, strict=True):
-                if epoch == session.feed.epoch:
-                    session.unchecked = False
-                    session.feed.settle_at(epoch, top)
-                    self._flush(session)
-
-    async def _read_history(self, session: Followed) -> None:
-        feed = session.feed
-        if feed.top is None:
-            return
-        epoch = feed.reading()
-        history = await self._history(feed.session_id, feed.top, MEND_PAGE)
-        feed.settle(epoch, history)
-        self.counts["mended"] += feed.settled
-        self._flush(session)
-
-    async def _history(self, session_id: str, after: bytes, limit: int) -> History:
-        try:
-            return await self._store.history(session_id, after, limit)
-        except (ValueError, KeyError):
-            # Somebody else wrote to the stream. It must not keep other sessions from being mended.
-            log.exception("the events of session %s cannot be read", session_id)
-            return History(False, [], await self._store.top(session_id))
+    def mended(self, session: Followed) -> None:
+        """A feed is settled again (called by `Mender`)."""
+        self._kick(session)
+        self._tell(session, [Publication("X", b"")])
 
     def _kick(self, session: Followed) -> None:
         for subscriber in session.feed.behind:
@@ -401,13 +358,13 @@ class Fanout:
             asked = [session.feed.top for session in chunk]
             tops = await self._store.tops([session.feed.session_id for session in chunk])
             for session, ours, theirs in zip(chunk, asked, tops, strict=True):
-                self._flush(session)
+                self.flush(session)
                 was_settled = session.feed.settled
                 session.feed.check(ours, theirs)
                 self.flow.checked += 1
                 if not session.feed.settled:
                     self.flow.repaired += was_settled
-                    self._mend_soon(session)
+                    self._mender.soon(session)
                 else:
                     self._kick(session)
 

@@ -25,7 +25,7 @@ async def keep_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
     while True:
         began = loop.time()
         try:
-            await run()
+            await apart(run())
         except Exception:
             raise_if_cancelled()
             if loop.time() - began > SOUND:
@@ -41,7 +41,18 @@ def raise_if_cancelled() -> None:
     """Raises CancelledError in a task that was told to end and did not hear of it.
 
     For loops that go on after errors: a TaskGroup that is cancelled while one of its tasks fails
-    raises the failure only, up to Python 3.12."""
+    raises the failure only, up to Python 3.12. There it also leaves its own cancellation of the
+    task that waits for it counted, so that what has a TaskGroup must have been awaited `apart`."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+async def apart(work: Awaitable[None]) -> None:
+    """Awaits what may cancel the task that it runs in (as a TaskGroup does) in one of its own. To
+    cancel the caller cancels that one, and is the only thing that `raise_if_cancelled` sees."""
+
+    async def alone() -> None:
+        await work
+
+    await asyncio.get_running_loop().create_task(alone())

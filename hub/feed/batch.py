@@ -38,28 +38,31 @@ class Batch:
     `size` is about what they take on the wire, `cursor` that of the last lifecycle event, or
     empty when there is none."""
 
-    __slots__ = ("_by_job", "_frames", "_sse", "_texts", "cursor", "publications", "size")
+    __slots__ = ("_by_job", "_sse", "_texts", "cursor", "frames", "publications", "size")
+
+    #: One WebSocket text frame for each publication, joined. Made when it is first read, and
+    #: from then on an attribute like others: it is read once for each delivery.
+    frames: bytes
 
     def __init__(self, publications: Sequence[Publication], cursor: bytes = b"") -> None:
         self.publications = publications
-        self.size = sum(len(publication.body) + OVERHEAD for publication in publications)
-        if not cursor:
-            for publication in reversed(publications):
-                if publication.kind == "L":
-                    cursor = publication.cursor
-                    break
-        self.cursor = cursor
-        self._frames: bytes | None = None
+        size = OVERHEAD * len(publications)
+        last = b""
+        for publication in publications:
+            size += len(publication.body)
+            # Lifecycle events alone have one.
+            last = publication.cursor or last
+        self.size = size
+        self.cursor = cursor or last
         self._texts: list[str] | None = None
         self._sse: bytes | None = None
         self._by_job: dict[bytes, Batch] | None = None
 
-    @property
-    def frames(self) -> bytes:
-        """One WebSocket text frame for each publication, joined."""
-        if self._frames is None:
-            self._frames = text_frames([item.body for item in self.publications])
-        return self._frames
+    def __getattr__(self, name: str) -> bytes:
+        if name != "frames":
+            raise AttributeError(name)
+        self.frames = text_frames([item.body for item in self.publications])
+        return self.frames
 
     @property
     def texts(self) -> list[str]:

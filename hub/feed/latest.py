@@ -36,6 +36,8 @@ class Latest:
 
     def outdate(self, event: Publication) -> None:
         """Forgets what a lifecycle event has overtaken."""
+        if not self._by_key:
+            return
         if event.rev:
             held = self._by_key.get(event.key)
             if held is not None and held.rev <= event.rev:

@@ -292,7 +292,7 @@ class Wire(asyncio.Protocol):
             return
         self._written += size
         self._transport.write(out if isinstance(out, bytes) else b"".join(out))
-        if not self._paused:
+        if (self._tell or self._full) and not self._paused:
             self._sent()
 
     def forget(self) -> None:

@@ -84,3 +84,22 @@ async def test_one_that_fails_when_it_is_cancelled_ends() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+
+
+async def test_one_whose_group_fails_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE", 0)
+    ran: list[int] = []
+
+    async def fails() -> None:
+        raise ValueError
+
+    async def run() -> None:
+        ran.append(1)
+        if len(ran) < 3:
+            # It cancels the task that waits for it, and is not done when that waits already.
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fails())
+
+    async with asyncio.timeout(10):
+        await supervisor.keep_running("a task", run)
+    assert len(ran) == 3
