@@ -12,8 +12,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from hub import server
 from hub.calls import Calls
 from hub.channels import Channels
-from hub.fanout import Fanout
 from hub.loop_lag import LoopLag
+from hub.mending import Mender
 from hub.settings import Settings
 from tests.conftest import API_KEY, SECRET, Server
 from tests.redis_proxy import RedisProxy
@@ -31,7 +31,7 @@ def fails_when_it_is_cancelled(
     async def method(*args: Any) -> None:
         reached.set()
         try:
-            await (asyncio.Event().wait() if owner is Fanout else real(*args))
+            await (asyncio.Event().wait() if owner is Mender else real(*args))
         except asyncio.CancelledError:
             raise RedisConnectionError("the connection was reset") from None
 
@@ -40,7 +40,7 @@ def fails_when_it_is_cancelled(
 
 
 @pytest.mark.parametrize(
-    ("owner", "name"), [(Fanout, "_read_history"), (Channels, "_read"), (Calls, "_read")]
+    ("owner", "name"), [(Mender, "_read_history"), (Channels, "_read"), (Calls, "_read")]
 )
 async def test_an_error_does_not_drown_the_end(
     valkey: Server, monkeypatch: pytest.MonkeyPatch, owner: type[object], name: str
