@@ -314,3 +314,25 @@ def test_every_metric_that_is_named_is_one_that_there_is() -> None:
             r"\bjobcast_(?:hub|queue|jobs?|workers|outbox|webhooks?)\w*", page.read_text("utf-8")
         )
         assert {re.sub("_bucket$", "", name) for name in named} <= known, page
+
+
+def test_every_file_that_is_named_is_there() -> None:
+    for page in PAGES:
+        text = FENCE.sub("", page.read_text("utf-8"))
+        named = re.findall(r"`((?:hub|worker|web|tests|examples|bench|docs)/[\w./*-]*)`", text)
+        assert [name for name in named if not any(ROOT.glob(name.rstrip("/")))] == [], page
+
+
+def test_the_floor_plan_names_what_there_is() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    for row in re.findall(r"^\| (?:top|doors|services|store|ground) \|(.+)\|$", text, re.MULTILINE):
+        for floor, cell in zip(("hub", "worker"), row.split("|"), strict=True):
+            rooms = re.findall(r"`([\w./]+)`", cell)
+            assert rooms
+            assert [room for room in rooms if not (ROOT / floor / room).exists()] == []
+
+
+def test_no_block_goes_without_a_fence() -> None:
+    for page in PAGES:
+        text = FENCE.sub("", page.read_text("utf-8"))
+        assert re.findall(r"\n\n((?: {4}|\t)\S.*)", text) == [], page
