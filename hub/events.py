@@ -50,6 +50,9 @@ class Publication(NamedTuple):
     last: int = 0
 
 
+_new: Final = tuple.__new__
+
+
 def parse(data: bytes) -> Publication:
     """Reads a publication. Raises ValueError when it is not one."""
     head, newline, body = data.partition(b"\n")
@@ -62,7 +65,8 @@ def parse_header(head: bytes, body: bytes) -> Publication:
     """Reads a header that stands apart from its body, as in a stream entry (`h`, `e`)."""
     match head.split(b" "):
         case [b"L", cursor, prev, key, rev]:
-            return Publication("L", body, cursor, prev, key, int(rev))
+            # Past the constructor, whose keywords cost more than the rest of this function.
+            return _new(Publication, ("L", body, cursor, prev, key, int(rev), 0, 0))
         case [b"P", key, rev]:
             return Publication("P", body, key=key, rev=int(rev))
         case [b"G", key, first, last]:
