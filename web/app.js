@@ -5,6 +5,7 @@ import "./components/chat.js";
 import "./components/composer.js";
 import "./components/sidebar.js";
 import { Attention } from "./attention.js";
+import { cardContext } from "./card-context.js";
 import { clock, ticker } from "./clock.js";
 import { helpDialog } from "./components/help.js";
 import { signedOut } from "./components/signed-out.js";
@@ -88,7 +89,7 @@ class App {
     this.jobcast.addEventListener("change", ({ detail }) => this.changed(detail));
     this.jobcast.addEventListener("token", ({ detail }) => remember({ token: detail.token, expires_at: detail.expiresAt }));
     this.jobcast.addEventListener("refused", ({ detail }) => this.refused(detail));
-    ticker.add(() => {
+    this.stopTicking = ticker.add(() => {
       this.chat.tick();
       this.banner.tick();
     });
@@ -169,24 +170,8 @@ class App {
 
   context() {
     const sessionId = this.sessionId;
-    const { api } = this.jobcast;
     return {
-      now: () => clock.now(),
-      may: (scope) => this.scope === null || this.scope.includes(scope) || this.scope.includes("admin"),
-      cancel: (id) => this.jobcast.cancel(id),
-      input: (id, inputId, value) => this.jobcast.input(id, inputId, value),
-      retry: async (id) => {
-        const { job, job_id } = await api.retry(id);
-        if (job) this.jobcast.put(sessionId, { type: "fetched.job", job });
-        else await this.jobcast.refresh(sessionId, job_id);
-        this.chat.toLatest();
-      },
-      logs: async (id, after, limit) => {
-        const lines = await api.logs(id, { after, limit });
-        this.jobcast.put(sessionId, { type: "fetched.logs", job_id: id, lines });
-        return lines;
-      },
-      whole: (id) => this.jobcast.refresh(sessionId, id),
+      ...cardContext(this.jobcast, sessionId, this.scope, { queued: () => this.chat?.toLatest() }),
       suggest: (text) => this.say(text),
       again: (messageId) => this.outbox.again(messageId),
       takeBack: (messageId) => this.composer.restore(this.outbox.takeBack(messageId)),
@@ -219,6 +204,7 @@ class App {
 
   signOut(reason, keep = false) {
     if (!keep) signIn.save(null);
+    this.stopTicking?.();
     this.jobcast?.destroy();
     this.jobcast = null;
     this.chat = this.composer = this.sidebar = null;

@@ -36,6 +36,19 @@ export function reconcile(parent, wanted) {
   }
 }
 
+/** What has the focus in the tree that an element is in: the page's, or a shadow's. */
+export function focusedBeside(el) {
+  return el.getRootNode().activeElement ?? null;
+}
+
+/** Saves a blob as a file of this name, as a click on a link to it would. */
+export function save(blob, name) {
+  const url = URL.createObjectURL(blob);
+  h("a", { href: url, download: name }).click();
+  // The browser reads it after the click: a minute is plenty, and then the memory is free.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
 /** A button that copies and says so. @param {() => string} text */
 export function copyButton(text, label, ...children) {
   const button = h("button.copy", { type: "button", "aria-label": label, title: label }, ...children);

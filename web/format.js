@@ -82,6 +82,19 @@ export function eta(job, now) {
   return left >= 1 ? `~${duration(left)} left` : "~1s left";
 }
 
+/** What keeps a pending job from starting, where that is known: a limit, or a worker that has its task. */
+export function heldBack(job) {
+  const [kind, rest = ""] = String(job.parked ?? "").split(/:(.*)/s);
+  if (kind === "limit") return `waits for the limit ${rest.split("|")[0]}`;
+  return kind === "task" ? "waits for a worker that has this task" : "";
+}
+
+/** The name of the schedule that queued a job; empty for others. */
+export function scheduleOf(job) {
+  const { schedule, due_at } = job.metadata ?? {};
+  return typeof schedule === "string" && typeof due_at === "string" ? schedule : "";
+}
+
 /** That a running job has told nothing for longer than it should; empty otherwise. */
 export function stalled(job, now) {
   if (job.status !== "running" || !job.stalled_since) return "";

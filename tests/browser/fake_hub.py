@@ -1,6 +1,7 @@
 """The hub's part in the browser's tests: a script answers the page's socket and its few calls."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,12 +28,13 @@ class FakeHub:
         self.accepting = True
         self.echoing = True
         self.jobs: list[Frame] = []
+        self.more: str | None = None
         self.messages: list[Frame] = []
         self.seq = 0
         self._socket: WebSocketRoute | None = None
         page.route_web_socket(lambda url: url.endswith("/ws"), self._connected)
-        for pattern in ("tokens", "sessions/**", "jobs/**"):
-            page.route(address + pattern, self._called)
+        calls = re.compile(re.escape(address) + r"(tokens$|sessions/|jobs[/?])")
+        page.route(calls, self._called)
 
     @property
     def cursor(self) -> str:
@@ -110,7 +112,7 @@ class FakeHub:
             resumed = "after" in frame
             cursor = frame["after"] if resumed else self.cursor
             hello: Frame = {"type": "hello", "ref": frame["ref"], "session_id": frame["session_id"]}
-            hello |= {"cursor": cursor, "resumed": resumed, "more": None, "time": now()}
+            hello |= {"cursor": cursor, "resumed": resumed, "more": self.more, "time": now()}
             self.send(hello | {"jobs": self.jobs, "messages": [] if resumed else self.messages})
         elif "ref" in frame and frame["type"] in ("cancel", "input", "auth"):
             self.send({"type": "ok", "ref": frame["ref"]})
@@ -121,7 +123,9 @@ class FakeHub:
         body: Any = request.post_data_json if request.post_data else None
         self.calls.append((request.method, path, body))
         status, answer = self.answers.get((request.method, path), (0, None))
-        if status:
+        if status and isinstance(answer, str):
+            route.fulfill(status=status, body=answer, content_type="text/plain; charset=utf-8")
+        elif status:
             route.fulfill(status=status, json=answer)
         elif path == "tokens":
             later = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() + 3600))

@@ -293,3 +293,47 @@ def test_nothing_is_cut_off(page: Page, hub: FakeHub, card: Locator, width: int)
     assert wide <= width
     timeline = page.get_by_test_id("timeline")
     assert timeline.evaluate("el => el.scrollWidth <= el.clientWidth")
+
+
+def test_where_a_job_comes_from_is_told(hub: FakeHub, card: Locator) -> None:
+    hub.job("running", job_id="j1", title="Release", started_at=now())
+    firing = {"schedule": "nightly", "due_at": now()}
+    hub.job("running", job_id="j2", title="Build", parent_id="j1", started_at=now())
+    hub.job("running", job_id="j3", title="Sweep", metadata=firing, started_at=now())
+    hub.job("running", job_id="j4", title="Orphan", parent_id="gone", metadata={"schedule": "no"})
+    expect(card).to_have_count(4)
+    child = card.filter(has_text="Build")
+    button(child, "part of Release").click()
+    expect(card.filter(has_text="Release").first).to_be_focused()
+    expect(card.filter(has_text="Sweep")).to_contain_text("schedule nightly")
+    expect(card.nth(0)).not_to_contain_text("part of")
+    orphan = card.filter(has_text="Orphan")
+    expect(button(orphan, "part of another job")).to_be_disabled()
+    expect(orphan).not_to_contain_text("schedule")
+    hub.job("running", job_id="gone", title="Late parent", started_at=now())
+    expect(button(orphan, "part of Late parent")).to_be_enabled()
+
+
+def test_what_keeps_a_job_from_starting_is_told(hub: FakeHub, card: Locator) -> None:
+    hub.job("pending", parked="limit:deploys|default")
+    expect(card).to_contain_text("waits for the limit deploys")
+    hub.job("running", 2, parked=None, started_at=now())
+    expect(card).not_to_contain_text("limit")
+    hub.job("pending", job_id="j2", parked="task:sweep")
+    expect(card.last).to_contain_text("waits for a worker that has this task")
+
+
+def test_a_log_is_downloaded_whole(page: Page, hub: FakeHub, card: Locator) -> None:
+    hub.answers["GET", "jobs/j1/logs"] = (200, "first, which is not shown any more\nlast\n")
+    hub.job("running", started_at=now())
+    hub.log(5000, "last")
+    download = button(card, "Download the log")
+    card.get_by_role("log").hover()
+    with page.expect_download() as saved:
+        download.click()
+    assert saved.value.suggested_filename == "run_tests-j1.log"
+    assert "not shown any more" in saved.value.path().read_text()
+    hub.answers["GET", "jobs/j1/logs"] = (503, {"title": "Busy"})
+    download.click()
+    expect(download).to_have_attribute("data-failed", "yes")
+    expect(download).to_be_enabled()

@@ -128,6 +128,8 @@ export class Chat extends HTMLElement {
     let words = "Show earlier";
     try {
       await this.#context.older();
+      // What was read is drawn with the next frame: only then is there something to make up for.
+      await new Promise(requestAnimationFrame);
     } catch (error) {
       words = `${error.message} Try again`;
     }

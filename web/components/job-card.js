@@ -2,8 +2,10 @@
 
 import "./answer.js";
 import "./log-pane.js";
-import { copyButton, h, setText } from "../dom.js";
-import { STATUS, actions, clockTime, elapsed, eta, label, number, progress, stalled, statusWord } from "../format.js";
+import { copyButton, focusedBeside, h, setText } from "../dom.js";
+import {
+  STATUS, actions, clockTime, elapsed, eta, heldBack, label, number, progress, scheduleOf, stalled, statusWord,
+} from "../format.js";
 import { icon } from "../icons.js";
 import { TERMINAL } from "../reducer.js";
 import { factsView, resultView } from "./result.js";
@@ -37,6 +39,10 @@ export class JobCard extends HTMLElement {
     this.word = h("span.job-status", { dataset: { testid: "job-status" } });
     this.time_ = h("span.job-elapsed", { dataset: { testid: "job-elapsed" } });
     this.attempt = h("span.job-attempt");
+    this.held = h("span.job-held");
+    this.schedule = h("span.job-schedule");
+    this.parent_ = h("button.plain.job-parent", { type: "button", onclick: () => this.#showParent() });
+    this.partOf = h("span.job-part", {}, this.parent_);
     this.task = h("code.job-task");
     this.cancelButton = h("button.button.small", { type: "button", dataset: { action: "cancel" }, onclick: () => this.#cancel() });
     this.retryButton = h("button.button.small", { type: "button", dataset: { action: "retry" }, onclick: () => this.#retry() });
@@ -59,7 +65,7 @@ export class JobCard extends HTMLElement {
     this.append(
       h("header.job-head", {}, this.mark,
         h("div.job-titles", {}, this.title_,
-          h("p.job-meta", {}, this.word, this.time_, this.attempt, this.task)),
+          h("p.job-meta", {}, this.word, this.time_, this.attempt, this.held, this.partOf, this.schedule, this.task)),
         h("div.job-actions", {}, this.cancelButton, this.retryButton)),
       this.progress, this.answer, this.problem, this.error, this.result, this.log, this.more,
     );
@@ -68,10 +74,12 @@ export class JobCard extends HTMLElement {
   /**
    * @param {object} job
    * @param {import("../reducer.js").Log} log
-   * @param {object} context what a card may do, and knows: `now() cancel(id) retry(id) input(…) logs(…) whole(id) may(scope)`
+   * @param {object} context see `card-context.js`
    */
   update(job, log, context) {
     this.#context = context;
+    // Its parent may come after it.
+    if (job.parent_id) this.#origin(job);
     // States are never modified: the same objects look the same.
     if (job === this.#job && log === this.#shownLog) return;
     const before = this.#job;
@@ -89,10 +97,11 @@ export class JobCard extends HTMLElement {
     const again = job.attempt > 1;
     this.attempt.hidden = !again;
     setText(this.attempt, again ? `attempt ${job.attempt} of ${Math.max(job.attempt, job.max_attempts ?? 0)}` : "");
+    this.#origin(job);
     this.#buttons();
     this.#progress();
     const asks = actions(job).answer;
-    if (!asks && this.answer.contains(document.activeElement)) this.focus({ preventScroll: true });
+    if (!asks && this.answer.contains(focusedBeside(this))) this.focus({ preventScroll: true });
     this.answer.update(asks ? job.input : null,
       (value) => context.input(job.id, job.input.id, value),
       context.may(job.input?.kind === "confirm" ? "approve" : "input"));
@@ -117,6 +126,27 @@ export class JobCard extends HTMLElement {
 
   get live() {
     return this.#job !== null && !TERMINAL.has(this.#job.status);
+  }
+
+  /** Where it comes from, and what it waits for. */
+  #origin(job) {
+    const held = heldBack(job);
+    this.held.hidden = !held || !["pending", "retrying"].includes(job.status);
+    setText(this.held, held);
+    const schedule = scheduleOf(job);
+    this.schedule.hidden = !schedule;
+    setText(this.schedule, schedule && `schedule ${schedule}`);
+    this.partOf.hidden = !job.parent_id;
+    if (!job.parent_id) return;
+    const parent = this.#context.find(job.parent_id);
+    setText(this.parent_, `part of ${parent ? parent.title || label(parent.task) : "another job"}`);
+    this.parent_.disabled = !parent;
+  }
+
+  #showParent() {
+    const card = this.getRootNode().querySelector(`jc-job[data-job-id="${CSS.escape(this.#job.parent_id)}"]`);
+    card?.scrollIntoView({ block: "nearest" });
+    card?.focus({ preventScroll: true });
   }
 
   #buttons() {
@@ -179,7 +209,7 @@ export class JobCard extends HTMLElement {
     if (!this.#touched && before?.status !== job.status && !this.logPane.beingRead) {
       this.log.open = ["running", "cancelling", "retrying", "failed"].includes(job.status);
     }
-    this.logPane.update(job, log, (after, limit) => this.#context.logs(job.id, after, limit));
+    this.logPane.update(job, log, this.#context);
   }
 
   #detailsOf(job) {
@@ -197,10 +227,10 @@ export class JobCard extends HTMLElement {
     const job = this.#job;
     const now = this.#context.now();
     const time = (name) => (job[name] ? clockTime(job[name], now) : "");
-    const id = copyButton(() => job.id, "Copy the job's id", h("code", {}, job.id), icon("copy"));
+    const id = copyButton(() => job.id, `Copy the job's id: ${job.id}`, h("code", {}, job.id), icon("copy"));
     const facts = factsView({
       id, queue: job.queue, created: time("created_at"), started: time("started_at"), finished: time("finished_at"),
-      worker: job.worker, released: job.released || "", lost: job.lost || "", retry_of: job.retry_of, retried_by: job.retried_by,
+      worker: job.worker, released: job.released || "", lost: job.lost || "", part_of: job.parent_id, schedule: scheduleOf(job), retry_of: job.retry_of, retried_by: job.retried_by,
     });
     const params = job.params && Object.keys(job.params).length ? h("div.result-part", {}, h("h3", {}, "Parameters"), factsView(job.params)) : null;
     body(this.more, facts, params);
@@ -246,7 +276,7 @@ function body(details, ...nodes) {
 
 /** Hides a button; should it have had the focus, the card takes it, rather than the top of the page. */
 function show(button, visible, card) {
-  if (!visible && !button.hidden && document.activeElement === button) card.focus({ preventScroll: true });
+  if (!visible && !button.hidden && focusedBeside(card) === button) card.focus({ preventScroll: true });
   button.hidden = !visible;
 }
 

@@ -4,7 +4,7 @@
  */
 
 import { ansiToDom, plainText } from "../ansi.js";
-import { copyButton, h, reconcile, setText } from "../dom.js";
+import { copyButton, focusedBeside, h, reconcile, save, setText } from "../dom.js";
 import { number } from "../format.js";
 import { icon } from "../icons.js";
 import { missingLines } from "../reducer.js";
@@ -19,7 +19,7 @@ const SLACK = 12;
 export class LogPane extends HTMLElement {
   #job = null;
   #log = { from: 1, lines: [], last: 0 };
-  #fetch = null;
+  #context = null;
   #start = 0;
   #end = 0;
   #following = true;
@@ -38,19 +38,21 @@ export class LogPane extends HTMLElement {
     this.view = h("div.log-view", { role: "log", "aria-live": "off", tabindex: "0" }, this.earlier, this.list);
     this.jump = h("button.log-jump", { type: "button", hidden: true, onclick: () => this.#toLatest() },
       icon("down"), "Jump to latest");
-    const copy = copyButton(() => this.#text(), "Copy the log", icon("copy"));
-    this.append(this.view, this.jump, copy);
+    this.download = h("button.copy", { type: "button", "aria-label": "Download the log", title: "Download the log",
+      onclick: () => this.#download() }, icon("download"));
+    const copy = copyButton(() => this.#text(), "Copy what is shown", icon("copy"));
+    this.append(this.view, this.jump, h("div.log-tools", {}, copy, this.download));
     this.view.addEventListener("scroll", () => this.#scrolled(), { passive: true });
   }
 
   /**
    * @param {object} job
    * @param {import("../reducer.js").Log} log
-   * @param {(after: number, limit: number) => Promise<object[]>} fetch
+   * @param {{logs: Function, logText: Function}} context see `card-context.js`
    */
-  update(job, log, fetch) {
+  update(job, log, context) {
     this.#job = job;
-    this.#fetch = fetch;
+    this.#context = context;
     // A log that became shorter is another log (a restored server): start over.
     if (log.last < this.#log.last) {
       this.#older.clear();
@@ -69,7 +71,7 @@ export class LogPane extends HTMLElement {
 
   /** Whether a person is in the middle of it. */
   get beingRead() {
-    return this.active && (!this.#following || this.contains(document.activeElement));
+    return this.active && (!this.#following || this.contains(focusedBeside(this)));
   }
 
   render() {
@@ -145,7 +147,7 @@ export class LogPane extends HTMLElement {
     this.#busy = true;
     let lines = null;
     try {
-      lines = await this.#fetch(from - 1, to - from + 1);
+      lines = await this.#context.logs(this.#job.id, from - 1, to - from + 1);
     } catch {
       this.#failed = true;
       setTimeout(() => { this.#failed = false; this.render(); }, 5000);
@@ -200,6 +202,20 @@ export class LogPane extends HTMLElement {
     if (follow === this.#following) return;
     this.#following = follow;
     this.jump.hidden = follow;
+  }
+
+  /** All that the hub keeps, and not only what is shown. */
+  async #download() {
+    const button = this.download;
+    if (button.disabled) return;
+    button.disabled = true;
+    try {
+      save(await this.#context.logText(this.#job.id), `${this.#job.task}-${this.#job.id}.log`);
+    } catch {
+      button.dataset.failed = "yes";
+      setTimeout(() => delete button.dataset.failed, 3000);
+    }
+    button.disabled = false;
   }
 
   #text() {
