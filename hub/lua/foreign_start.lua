@@ -24,7 +24,7 @@ elseif job and job.last_token == token then
 elseif job and job.status == 'cancelled' and (not job.told or job.told == token) then
   write(job, {told = token})
   return {'cancelled', id, job.status}
-elseif job and TERMINAL[job.status] and ARGV[8] ~= '1' and job.last_end ~= 'reap' then
+elseif job and not is_leased(job) and ARGV[8] ~= '1' and job.last_end ~= 'reap' then
   return {'over', id, job.status}
 end
 
@@ -80,7 +80,7 @@ if ARGV[7] ~= '' then
 end
 -- What queued it may not have known.
 changes.redelivers = given.redelivers or false
-if given.max_attempts ~= job.max_attempts then
+if tonumber(given.max_attempts) > tonumber(job.max_attempts) then
   changes.max_attempts = given.max_attempts
 end
 if ARGV[6] ~= '' and tonumber(ARGV[6]) > tonumber(job.attempt) then
