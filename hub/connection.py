@@ -17,6 +17,7 @@ from redis.asyncio import (
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -27,6 +28,9 @@ from hub.errors import SettingsError
 #: Seconds for a connect and for a reply; blocking reads are given longer ones where they are made.
 CONNECT_TIMEOUT = 5.0
 REPLY_TIMEOUT = 10.0
+#: What connections say of themselves. Made once: redis-py reads its own package's metadata for each
+#: connection, which takes longer than to connect.
+_DRIVER = DriverInfo()
 
 
 def connect(url: str, *, max_connections: int = 64) -> Redis:
@@ -42,6 +46,7 @@ def connect(url: str, *, max_connections: int = 64) -> Redis:
         health_check_interval=0,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), 3),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
+        driver_info=_DRIVER,
         **_keepalive(url),
     )
     pool.connection_class = _CANCELLABLE[pool.connection_class]
@@ -97,6 +102,7 @@ def connect_sync(url: str, timeout: float = 2.0) -> redis_sync.Redis:
         socket_connect_timeout=timeout,
         socket_timeout=timeout,
         retry=RetrySync(NoBackoff(), 0),
+        driver_info=_DRIVER,
         **_keepalive(url),
     )
     return client

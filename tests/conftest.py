@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
+import os
 import shutil
 import socket
 import subprocess
@@ -42,6 +45,13 @@ class Server:
     port: int
     process: subprocess.Popen[bytes] | None = None
 
+    def __post_init__(self) -> None:
+        self._client = redis_sync.Redis(port=self.port)
+
+    def empty(self) -> None:
+        """Forgets all keys."""
+        self._client.flushall()
+
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
@@ -64,21 +74,20 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        client = redis_sync.Redis(port=self.port)
         until = time.monotonic() + 20
         while True:
             try:
-                client.ping()
+                self._client.ping()
             except redis_sync.ConnectionError:
                 if self.process.poll() is not None or time.monotonic() > until:
                     log = (self.folder / "server.log").read_text()
                     raise RuntimeError(f"the server did not start:\n{log}") from None
             else:
                 break
-        client.close()
 
     def kill(self) -> None:
         """Ends it at once, as a crash would."""
+        self._client.close()
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -86,18 +95,31 @@ class Server:
 
     def stop(self) -> None:
         """Ends it as an operator would."""
+        self._client.close()
         if self.process is not None:
             self.process.terminate()
             self.process.wait()
             self.process = None
 
 
+def _ports() -> Iterator[int]:
+    # Below what systems give to outgoing connections, and for each test process its own: what
+    # was free stays so until its server binds it.
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 10_000 + number % 20 * 1_000
+    return itertools.cycle(range(first, first + 1_000))
+
+
+_port_numbers = itertools.islice(_ports(), os.getpid() % 1_000, None)
+
+
 def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A loopback port that nobody listens on."""
+    for port in _port_numbers:
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("there is always another port")
 
 
 def server_binary(name: str) -> str:
@@ -127,8 +149,7 @@ def shared_server() -> Iterator[Server]:
 @pytest.fixture
 def valkey(shared_server: Server) -> Server:
     """The Valkey of this test process, empty. Do not stop it: see `own_valkey`."""
-    with redis_sync.Redis(port=shared_server.port) as client:
-        client.flushall()
+    shared_server.empty()
     return shared_server
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +14,16 @@ import httpx2
 from hub.server import Server
 from hub.services import Services
 from hub.settings import Settings
+
+#: For clients without TLS, who would read all of the system's roots for nothing.
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def http_client(
+    url: str, headers: dict[str, str] | None = None, timeout: float = 30
+) -> httpx2.AsyncClient:
+    """An HTTP client of what serves without TLS."""
+    return httpx2.AsyncClient(base_url=url, headers=headers, timeout=timeout, verify=NO_TLS)
 
 
 @dataclasses.dataclass
@@ -45,7 +56,7 @@ class Hub:
         """A client that speaks for a token, or for nobody."""
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        async with httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=30) as client:
+        async with http_client(self.url, headers) as client:
             yield client
 
 
@@ -62,7 +73,7 @@ async def running(settings: Settings, api_key: str, *, fast: bool = True) -> Asy
             url = await ready
         try:
             headers = {"Authorization": f"Bearer {api_key}"}
-            async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
+            async with http_client(url, headers) as client:
                 yield Hub(server, url, client, settings)
         finally:
             server.should_exit = True

@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import Final, Self
 
@@ -43,6 +44,12 @@ class Outcome:
     response: str = ""
 
 
+@cache
+def _default_tls() -> ssl.SSLContext:
+    """Trusts what the system trusts. One for all: it takes long to read hundreds of roots."""
+    return httpcore2.default_ssl_context()
+
+
 class Sender:
     """Sends webhooks; an async context manager that owns its connections and lookup threads.
 
@@ -69,7 +76,7 @@ class Sender:
         self._own_resolver = Resolver()
         backend = GuardedBackend(self._allow_nets, resolve or self._own_resolver, network)
         self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=httpcore2.default_ssl_context() if ssl_context is None else ssl_context,
+            ssl_context=_default_tls() if ssl_context is None else ssl_context,
             max_connections=connections,
             max_keepalive_connections=min(connections, IDLE_CONNECTIONS),
             keepalive_expiry=IDLE_SECONDS,
