@@ -19,7 +19,7 @@ FOLDER = Path(os.environ["TEST_FOLDER"])
 queue = install(
     Queue.from_url(os.environ["BROKER_URL"]),
     session_of=lambda job: (job.kwargs or {}).get("user"),
-    lease=1.5,
+    lease=3,
 )
 
 
