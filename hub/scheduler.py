@@ -20,8 +20,7 @@ from hub.errors import BadInput, Conflict
 from hub.jobs import iso
 from hub.requests import JobRequest
 from hub.schedule import Schedule
-from hub.scripts import Arg, Scripts, text
-from hub.transitions import names_arg
+from hub.scripts import Arg, Scripts, names_arg, text
 
 log = logging.getLogger("jobcast.schedules")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -123,6 +123,11 @@ class Scripts:
         except NoScriptError:
             redis.script_load(script.source)
             return redis.evalsha(script.sha, *packed)
+
+
+def names_arg(names: Iterable[str]) -> str:
+    """A set of names as the scripts read it: `,a,b,`."""
+    return "," + "".join(f"{name}," for name in names)
 
 
 def text(value: object) -> str:

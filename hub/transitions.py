@@ -14,6 +14,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from hub import keys
+from hub.claims import Claim, claim_args, read_claims
 from hub.endings import Endings
 from hub.errors import Conflict, NotFound, StaleToken
 from hub.scripts import Arg, AsyncEval, Scripts, SyncEval, text
@@ -21,36 +22,11 @@ from hub.scripts import Arg, AsyncEval, Scripts, SyncEval, text
 Fate = Literal["completed", "failed", "cancelled"]
 
 
-class Claim(NamedTuple):
-    """A job in a worker's hands. `timeout` is in seconds; `log_lines` is the number of the last
-    line that is kept; `memo` says that answers or step results of an earlier run are there;
-    `waited` is for how many seconds it had been due."""
-
-    job_id: str
-    token: str
-    session_id: str
-    task: str
-    params: bytes
-    attempt: int
-    max_attempts: int
-    timeout: float | None
-    log_lines: int
-    lost: int
-    memo: bool
-    queue: str
-    waited: float = 0.0
-
-
 class Asked(NamedTuple):
     """What came of asking: `status` is the job's; `answer` (JSON) where one was given before."""
 
     status: str
     answer: bytes | None = None
-
-
-def names_arg(names: Iterable[str]) -> str:
-    """A set of names as the scripts read it: `,a,b,`."""
-    return "," + "".join(f"{name}," for name in names)
 
 
 class Transitions:
@@ -79,32 +55,10 @@ class Transitions:
         """Takes up to `limit` jobs under a lease of `lease` seconds, from the first queue that
         has any on. Jobs of tasks that are not among `tasks` are parked. The same `request_id`
         answers the same jobs again. Count the lease from before this call."""
-        reply = await self._run(
-            "claim", worker_id, request_id, int(lease * 1000), limit, names_arg(tasks), *queues
+        args = claim_args(
+            worker_id, request_id, queues=queues, tasks=tasks, lease=lease, limit=limit
         )
-        return [
-            Claim(
-                job_id=text(r[0]),
-                token=text(r[1]),
-                session_id=text(r[2]),
-                task=text(r[3]),
-                params=r[4],
-                attempt=int(r[5]),
-                max_attempts=int(r[6]),
-                timeout=float(r[7]) if r[7] else None,
-                log_lines=int(r[8]),
-                lost=int(r[9]),
-                memo=r[10] == b"1",
-                queue=text(r[11]),
-                waited=int(r[12]) / 1000,
-            )
-            for r in reply
-        ]
-
-    async def wait_for_work(self, queues: Sequence[str], timeout: float) -> bool:
-        """Blocks until a queue may have work or `timeout` seconds are over; True for the first."""
-        found = await self._redis.bzpopmin([keys.wake(queue) for queue in queues], timeout)
-        return found is not None
+        return read_claims(await self._run("claim", *args))
 
     async def memo(self, job_id: str) -> dict[str, bytes]:
         """Answers (`answer:<input id>`) and step results (`step:<name>`) kept for a rerun."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from hub.transitions import Claim, Transitions
+from hub.claims import Claim
+from hub.transitions import Transitions
 
 TASKS: dict[str, dict[str, Any]] = {
     "echo": {

@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from hub import keys
 from hub.channels import Channels
+from hub.claims import Claim
 from hub.decode import decode
 from hub.enqueue import Enqueuer
 from hub.errors import Conflict
@@ -20,7 +21,7 @@ from hub.fields import WORDS
 from hub.jobs import Job, job_id_for
 from hub.requests import JobRequest
 from hub.store import Store
-from hub.transitions import Claim, Transitions
+from hub.transitions import Transitions
 from worker.gathered import ChildCall, ChildEnd
 from worker.persist import persist
 

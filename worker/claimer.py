@@ -11,7 +11,9 @@ from typing import Any, Final, TypeVar
 
 from redis.exceptions import RedisError
 
-from hub.transitions import Claim, Transitions
+from hub.claims import Claim
+from hub.transitions import Transitions
+from worker.bell import Bell
 from worker.clock import boottime
 from worker.slots import Slots
 
@@ -19,21 +21,27 @@ log = logging.getLogger("jobcast.worker")
 
 T = TypeVar("T")
 
-#: Seconds for which an idle worker waits to be woken, and after which it claims although nothing
-#: woke it: the tick renews a mark that was lost, so this is for what nobody has thought of.
-WAIT_SECONDS: Final = 5.0
-IDLE_SECONDS: Final = 15.0
+#: Seconds for which an idle worker waits to be woken, at most, and after which it claims although
+#: nothing woke it: the tick renews a mark that was lost, so this is for what nobody has thought of.
+WAIT_SECONDS: Final = 10.0
+#: Of a lease, how much may go by in waiting: it is counted from before.
+_WAIT_SHARE: Final = 1 / 3
+#: Jobs that a claim takes which has waited: few, since who waits may be stopped or stuck meanwhile
+#: and would hold them for a lease, and more than one, to tell a job from a rush of them.
+_AFTER_WAITING: Final = 2
 _FIRST_WAIT: Final = 0.05
 _LONGEST_WAIT: Final = 2.0
 
 
 class Claimer:
     """Claims jobs of `tasks` from `queues` into `slots`; `begin(claim, valid_until)` takes each
-    over, with its slot. `valid_until` is on `boottime()`."""
+    over, with its slot. `valid_until` is on `boottime()`. While jobs come in numbers it claims one
+    lot after another; when there were fewer than it had asked for it waits, with `bell`."""
 
     def __init__(
         self,
         transitions: Transitions,
+        bell: Bell,
         worker_id: str,
         *,
         queues: Sequence[str],
@@ -44,10 +52,12 @@ class Claimer:
         stop: asyncio.Event,
     ) -> None:
         self._transitions = transitions
+        self._bell = bell
         self._worker_id = worker_id
         self._queues = tuple(queues)
         self._tasks = tuple(tasks)
         self._lease = lease
+        self._wait = min(WAIT_SECONDS, lease * _WAIT_SHARE)
         self._slots = slots
         self._begin = begin
         self._stop = stop
@@ -56,30 +66,73 @@ class Claimer:
         """Claims until `stop` is set. A claim that is under way then is still taken over: its
         reply must not be lost."""
         self._stopping = asyncio.ensure_future(self._stop.wait())
+        rush = True
         try:
             while not self._stop.is_set():
                 free = await self._unless_stopped(self._slots.take_free())
                 if free is None:
                     return
+                if not rush:
+                    self._slots.give(max(0, free - _AFTER_WAITING))
+                    free = min(free, _AFTER_WAITING)
                 left = free
                 try:
-                    left -= await self._claim(free)
+                    left -= await (self._claim(free) if rush else self._claim_later(free))
                 finally:
                     self._slots.give(left)
-                if left:
-                    await self._unless_stopped(self._wait())
+                rush = not left
         finally:
             self._stopping.cancel()
+            await self._bell.aclose()
 
-    async def _claim(self, limit: int) -> int:
+    async def _claim_later(self, limit: int) -> int:
+        """Claims once there is work, or after a while; or now, when the worker stops or a job
+        wants its slot back."""
+        request, sent = _request(), boottime()
+        claiming = asyncio.ensure_future(
+            self._bell.claim(
+                self._wait,
+                self._worker_id,
+                request,
+                queues=self._queues,
+                tasks=self._tasks,
+                lease=self._lease,
+                limit=limit,
+            )
+        )
+        wanted = asyncio.ensure_future(self._slots.wanted.wait())
+        try:
+            await asyncio.wait(
+                {claiming, wanted, self._stopping}, return_when=asyncio.FIRST_COMPLETED
+            )
+            while not claiming.done():
+                # Again where it came before the claim had begun to wait.
+                await self._bell.interrupt()
+                await asyncio.wait({claiming}, timeout=_FIRST_WAIT)
+            claims = await claiming
+        except (RedisError, OSError):
+            return await self._claim(limit, request)
+        finally:
+            wanted.cancel()
+            claiming.cancel()
+        return self._begin_all(claims, sent)
+
+    def _begin_all(self, claims: Sequence[Claim], sent: float) -> int:
+        for claim in claims:
+            self._begin(claim, sent + self._lease)
+        return len(claims)
+
+    async def _claim(self, limit: int, request: str | None = None) -> int:
+        """Claims now. `request` is that of a claim that may have been answered already."""
         # The same request again answers the same jobs, so that a lost reply strands none.
-        request = os.urandom(12).hex()
+        lost = request is not None
+        request = request or _request()
         wait = _FIRST_WAIT
         down = last = False
         while not last:
             # The reply of an attempt that failed may be what is lost, so there is one more.
             last = self._stop.is_set()
-            if last and not down:
+            if last and not (down or lost):
                 break
             sent = boottime()
             try:
@@ -100,20 +153,8 @@ class Claimer:
                 continue
             if down:
                 log.info("Redis is back: claiming again")
-            for claim in claims:
-                self._begin(claim, sent + self._lease)
-            return len(claims)
+            return self._begin_all(claims, sent)
         return 0
-
-    async def _wait(self) -> None:
-        until = boottime() + IDLE_SECONDS
-        try:
-            while boottime() < until:
-                if await self._transitions.wait_for_work(self._queues, WAIT_SECONDS):
-                    return
-        except (RedisError, OSError):
-            # The claim that follows says so, and waits.
-            return
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
         """What `work` returns, or None when `stop` is set first."""
@@ -125,3 +166,7 @@ class Claimer:
                 task.cancel()
                 await asyncio.wait({task})
         return None if task.cancelled() else task.result()
+
+
+def _request() -> str:
+    return os.urandom(12).hex()

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from hub.claims import Claim
 from hub.metrics.timings import Timings
-from hub.transitions import Claim
 from worker.epilogue import LastWord
 from worker.execution import Execution, Why, Workshop
 from worker.tasks import Registry

@@ -13,9 +13,10 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
+from hub.claims import Claim
 from hub.errors import Conflict, StaleToken
 from hub.settings import Settings
-from hub.transitions import Claim, Transitions
+from hub.transitions import Transitions
 from worker.children import Children
 from worker.clock import boottime
 from worker.code import STOPPED, Code, start_code

@@ -13,8 +13,8 @@ from typing import Final, Literal, NamedTuple
 from redis.exceptions import RedisError
 
 from hub.connection import connect_sync
-from hub.scripts import Scripts
-from hub.transitions import heartbeat_args, heartbeat_sync, names_arg
+from hub.scripts import Scripts, names_arg
+from hub.transitions import heartbeat_args, heartbeat_sync
 from worker.clock import boottime
 from worker.epilogue import LastWord
 from worker.processes import Processes, WardenLost

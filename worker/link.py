@@ -9,8 +9,9 @@ from typing import TypeVar
 
 import msgspec
 
+from hub.claims import Claim
 from hub.errors import ParentCancelled, StaleToken
-from hub.transitions import Claim, Transitions
+from hub.transitions import Transitions
 from worker.children import Children
 from worker.environment import child_env
 from worker.gathered import ChildCall

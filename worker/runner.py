@@ -29,6 +29,7 @@ from hub.store import Store
 from hub.supervisor import keep_running
 from hub.tick import Ticker
 from hub.transitions import Transitions
+from worker.bell import Bell
 from worker.children import Children
 from worker.claimer import Claimer
 from worker.control import Control
@@ -245,6 +246,7 @@ class Runner:
     ) -> Claimer:
         return Claimer(
             self._transitions,
+            Bell(self._redis, self._scripts),
             self.worker_id,
             queues=queues,
             tasks=list(registry),

@@ -27,6 +27,8 @@ class Slots:
         self._returning: deque[asyncio.Future[None]] = deque()
         self._some_free = asyncio.Event()
         self._some_free.set()
+        #: Set while a job waits for a slot: whoever holds free ones without need should give them.
+        self.wanted = asyncio.Event()
 
     async def take_free(self) -> int:
         """Waits until a slot is free; takes all free ones, but of many no more than half of
@@ -43,6 +45,8 @@ class Slots:
         for _ in range(count):
             while self._returning:
                 waiter = self._returning.popleft()
+                if not self._returning:
+                    self.wanted.clear()
                 if not waiter.done():
                     waiter.set_result(None)
                     break
@@ -84,6 +88,7 @@ class Slots:
         else:
             waiter = asyncio.get_running_loop().create_future()
             self._returning.append(waiter)
+            self.wanted.set()
             try:
                 await waiter
             except asyncio.CancelledError:

@@ -43,6 +43,15 @@ def sha(field: Field, script: str) -> bytes:
 # ------------------------------------------------------------------ lost replies
 
 
+async def losing(field: Field, proxy: Proxy, script: str) -> asyncio.Event:
+    """The reply to the next call of a script will be lost; the event is set when it has been."""
+    lost = proxy.lose_reply(sha(field, script))
+    if script == "claim":
+        # The claim that an idle worker waits with is on its way already: this lets it end.
+        await field.until(await field.queue("once", seconds=0), *TERMINAL)
+    return lost
+
+
 @pytest.mark.parametrize(
     ("script", "task", "told"),
     [
@@ -63,14 +72,15 @@ async def test_a_lost_reply_is_asked_for_again(
     first = await field.queue(task, **params)
     await field.until(first, *TERMINAL)
 
-    lost = proxy.lose_reply(sha(field, script))
+    lost = await losing(field, proxy, script)
     job_id = await field.queue(task, **params)
     job = await field.until(job_id, *TERMINAL)
 
     assert lost.is_set()
     assert (job.status, job.lost, job.released) == ("completed", 0, 0)
     assert await statuses(field, job_id) == told
-    assert field.words().count("start" if task == "once" else "try") == (2 if task == "once" else 4)
+    ran = field.words().count("start" if task == "once" else "try")
+    assert ran == {"claim": 3, "finish": 2, "retry": 4}[script]
 
 
 @pytest.mark.slow
@@ -80,7 +90,7 @@ async def test_a_worker_that_is_killed_before_it_hears_of_its_claim(
     """The claim was made and nobody knows of it: it is lost, and the job is not."""
     worker = await field.worker(url=through(proxy))
     await field.until(await field.queue("once", seconds=0), *TERMINAL)
-    lost = proxy.lose_reply(sha(field, "claim"))
+    lost = await losing(field, proxy, "claim")
     job_id = await field.queue("once", seconds=0)
     await lost.wait()
     os.kill(worker.pid, signal.SIGKILL)
@@ -89,7 +99,7 @@ async def test_a_worker_that_is_killed_before_it_hears_of_its_claim(
 
     assert job.status == "completed"
     assert job.lost <= 1
-    assert field.words().count("start") == 2
+    assert field.words().count("start") == 3
 
 
 # ------------------------------------------------------------------ connections

@@ -12,12 +12,13 @@ import pytest
 from hub import keys
 from hub.agent.turn import TASK, take_turn
 from hub.agent.words import OFFER
+from hub.claims import Claim
 from hub.enqueue import Enqueuer
 from hub.invariant import check
 from hub.jobs import Job
 from hub.settings import Settings
 from hub.store import Store
-from hub.transitions import Claim, Transitions
+from hub.transitions import Transitions
 from worker.toml_tasks import load_toml
 
 ALL = ("read", "cancel", "enqueue", "input", "approve")

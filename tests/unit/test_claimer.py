@@ -7,7 +7,9 @@ from typing import Any, cast
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from hub.transitions import Claim, Transitions
+from hub.claims import Claim
+from hub.transitions import Transitions
+from worker import bell
 from worker.claimer import Claimer
 from worker.slots import Slots
 
@@ -21,6 +23,7 @@ class Redis:
         self.answers = list(answers)
         self.requests: list[tuple[str, int]] = []
         self.waits = 0
+        self.closed = 0
         self.asked = asyncio.Semaphore(0)
         self.idle = asyncio.Event()
 
@@ -32,19 +35,36 @@ class Redis:
             raise answer
         return answer
 
-    async def wait_for_work(self, queues: object, timeout: float) -> bool:
-        self.waits += 1
-        if self.answers:
-            return True
-        self.idle.set()
-        await asyncio.Event().wait()
-        return False
+
+class Bell:
+    """Answers as `redis` does while that has answers; else when it is interrupted, with nothing."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self.interrupts = 0
+        self._interrupted = asyncio.Event()
+
+    async def claim(self, wait: float, *args: Any, **more: Any) -> list[Claim]:
+        self.redis.waits += 1
+        if self.redis.answers:
+            return await self.redis.claim(*args, **more)
+        self._interrupted.clear()
+        self.redis.idle.set()
+        await self._interrupted.wait()
+        return []
+
+    async def interrupt(self) -> None:
+        self.interrupts += 1
+        self._interrupted.set()
+
+    async def aclose(self) -> None:
+        self.redis.closed += 1
 
 
-async def claimed(redis: Redis, slots: Slots, stop: asyncio.Event) -> list[Claim]:
-    begun: list[Claim] = []
-    claimer = Claimer(
+def claimer(redis: Redis, slots: Slots, stop: asyncio.Event, begun: list[Claim]) -> Claimer:
+    return Claimer(
         cast(Transitions, redis),
+        cast(bell.Bell, Bell(redis)),
         "w",
         queues=["default"],
         tasks=["t"],
@@ -53,12 +73,18 @@ async def claimed(redis: Redis, slots: Slots, stop: asyncio.Event) -> list[Claim
         begin=lambda claim, valid_until: begun.append(claim),
         stop=stop,
     )
-    running = asyncio.create_task(claimer.run())
+
+
+async def claimed(redis: Redis, slots: Slots, stop: asyncio.Event) -> list[Claim]:
+    """What is claimed until there is nothing more, or `stop` is set."""
+    begun: list[Claim] = []
+    running = asyncio.create_task(claimer(redis, slots, stop, begun).run())
     waiting = asyncio.create_task(redis.idle.wait())
     await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     stop.set()
     await running
+    assert redis.closed == 1
     return begun
 
 
@@ -113,3 +139,50 @@ async def test_a_worker_that_stops_gives_up_after_that() -> None:
     assert await claimed(redis, slots, stop) == []
     assert len(redis.requests) == 2
     assert await slots.take_free() == 1
+
+
+async def test_who_waits_holds_two_slots_and_leaves_the_others() -> None:
+    redis, slots, stop = Redis([]), Slots(6), asyncio.Event()
+    running = asyncio.create_task(claimer(redis, slots, stop, []).run())
+    await redis.idle.wait()
+
+    assert await slots.take_free() == 4
+
+    stop.set()
+    await running
+    assert redis.requests == [(redis.requests[0][0], 6)]
+
+
+async def test_after_what_was_waited_for_comes_a_rush_when_there_is_one() -> None:
+    redis = Redis([CLAIM], [CLAIM], [CLAIM, CLAIM], [CLAIM], [])
+
+    assert len(await claimed(redis, Slots(7), asyncio.Event())) == 5
+
+    # Asked for all; waited and got one; waited and got two, so asked for all there is.
+    assert [limit for _, limit in redis.requests] == [7, 2, 2, 3, 2]
+
+
+async def test_a_reply_that_is_lost_while_waiting_is_asked_for_under_the_same_name() -> None:
+    redis = Redis([], RedisConnectionError("lost"), [CLAIM])
+
+    assert await claimed(redis, Slots(2), asyncio.Event()) == [CLAIM]
+
+    names = [name for name, _ in redis.requests]
+    assert names[1] == names[2] != names[0]
+
+
+async def test_a_job_that_wants_its_slot_back_has_it_from_who_waits() -> None:
+    redis, slots, stop = Redis([]), Slots(1), asyncio.Event()
+    assert await slots.take_free() == 1
+    assert slots.lend()
+    running = asyncio.create_task(claimer(redis, slots, stop, []).run())
+    await redis.idle.wait()
+    redis.idle.clear()
+
+    await slots.take_back()
+
+    assert not slots.wanted.is_set()
+    slots.give()
+    await redis.idle.wait()
+    stop.set()
+    await running

@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from hub import keys
+from hub.claims import Claim
 from hub.errors import Conflict, JobcastError, ParentCancelled, StaleToken
 from hub.invariant import check
 from hub.jobs import NewJob
@@ -16,7 +17,7 @@ from hub.limits import Limit, packed
 from hub.scripts import Scripts
 from hub.settings import Settings
 from hub.states import TERMINAL
-from hub.transitions import Claim, Transitions
+from hub.transitions import Transitions
 from tests.integration.features.feature_tasks import crowd
 from tests.integration.store.conftest import Driver
 from tests.integration.worker.shop import Shop
@@ -47,7 +48,7 @@ async def test_what_is_over_the_limit_waits_its_turn(driver: Driver, redis: Redi
     assert await check(redis) == []
     await driver.act("complete", jobs[1])
     # Those who wait for work are woken by the script that made room.
-    assert await driver.do.wait_for_work(["default"], 1)
+    assert await driver.woken()
     assert await ids(driver) == [jobs[2]]
     assert await check(redis) == []
 

@@ -13,6 +13,7 @@ import redis as redis_sync
 from redis.asyncio import Redis
 
 from hub import keys
+from hub.claims import Claim
 from hub.connection import connect
 from hub.invariant import check
 from hub.jobs import Job, NewJob
@@ -20,7 +21,7 @@ from hub.scripts import Scripts
 from hub.settings import Settings
 from hub.store import Store
 from hub.tick import Ticker
-from hub.transitions import Claim, Transitions
+from hub.transitions import Transitions
 from tests.conftest import Server, new_server
 
 
@@ -59,6 +60,10 @@ class Driver:
         self.ticker = Ticker(redis, scripts)
         self._requests = itertools.count()
         self.tokens: dict[str, str] = {}
+
+    async def woken(self, seconds: float = 5) -> bool:
+        """Takes the wake mark of the queue `default`; False when there is none for so long."""
+        return await self.redis.bzpopmin([keys.wake("default")], seconds) is not None
 
     async def queue(self, session_id: str = "s1", task: str = "work", **fields: Any) -> str:
         made = await self.store.enqueue(NewJob(session_id=session_id, task=task, **fields))

@@ -164,11 +164,11 @@ async def test_cancelling_tells_the_worker(driver: Driver) -> None:
 async def test_wake_markers_wake_one_worker_per_job(driver: Driver) -> None:
     await driver.queue()
     await driver.queue()
-    assert await driver.do.wait_for_work(["default"], 5)
+    assert await driver.woken()
     await driver.claim()
-    assert await driver.do.wait_for_work(["default"], 5)
+    assert await driver.woken()
     await driver.claim()
-    assert not await driver.do.wait_for_work(["default"], 0.05)
+    assert not await driver.woken(0.05)
 
 
 async def test_a_paused_queue_hands_out_nothing(driver: Driver) -> None:

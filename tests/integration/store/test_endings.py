@@ -12,12 +12,13 @@ from redis.exceptions import ResponseError
 
 from hub import keys
 from hub.calls import Calls
+from hub.claims import Claim
 from hub.endings import Endings
 from hub.errors import StaleToken
 from hub.jobs import NewJob
 from hub.scripts import Scripts
 from hub.store import Store
-from hub.transitions import Claim, Transitions
+from hub.transitions import Transitions
 
 
 async def _claims(store: Store, do: Transitions, count: int) -> list[Claim]:

@@ -13,12 +13,13 @@ import redis as redis_sync
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine
 
+from hub.claims import Claim
 from hub.connection import connect
 from hub.scripts import Scripts
 from hub.settings import Settings
 from hub.store import Store
 from hub.tick import Ticker
-from hub.transitions import Claim, Transitions
+from hub.transitions import Transitions
 from tests.conftest import Server
 from tests.integration.store.model.job import MAX_LOST, Model
 

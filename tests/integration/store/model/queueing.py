@@ -7,11 +7,11 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
+from hub.claims import Claim
 from hub.errors import Conflict, NotFound
 from hub.jobs import NewJob, new_job_id
 from hub.queueing import Enqueued
 from hub.states import TERMINAL
-from hub.transitions import Claim
 from tests.integration.store.model.job import Model
 from tests.integration.store.model.machine import JOBS, REPEATS, SESSIONS, Machine
 
