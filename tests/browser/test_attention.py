@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.fake_hub import TIME, FakeHub, Frame, now
 from tests.browser.test_page import set_visibility
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 #: A browser's notifications, as far as the page uses them; what was shown is in `notes`.
 NOTIFICATIONS = """

@@ -87,6 +87,15 @@ def test_the_types_have_what_the_hub_has() -> None:
     assert set(re.findall(r'"(\w+)"', codes)) == set(get_args(get_type_hints(JobError)["code"]))
 
 
+def test_the_read_me_of_the_package_is_javascript(tmp_path: Path) -> None:
+    blocks = re.findall(r"```js\n(.*?)```", (WEB / "README.md").read_text(), re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        script = tmp_path / "block.mjs"
+        script.write_text(block)
+        run(tmp_path, "--check", str(script))
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory in which the tarball is installed, and what its tests need."""
