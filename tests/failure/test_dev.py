@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx2
+import pytest
 
 from tests.conftest import free_port, wait_until
+from tests.running_hub import http_client
 
 LINK = re.compile(r"(http://127\.0\.0\.1:\d+)/#code=(\S+)")
 
@@ -76,7 +77,7 @@ def left_behind(data_dir: Path) -> list[str]:
 
 
 async def token(link: re.Match[str]) -> tuple[int, dict[str, str]]:
-    async with httpx2.AsyncClient(base_url=link[1]) as client:
+    async with http_client(link[1]) as client:
         answer = await client.post("/tokens", json={"code": link[2]})
         return answer.status_code, answer.json()
 
@@ -94,7 +95,7 @@ async def test_ctrl_c_leaves_nothing_and_the_next_start_finds_the_jobs(tmp_path:
         assert (await token(fresh))[0] == 200
 
         headers = {"Authorization": f"Bearer {signed_in['token']}"}
-        async with httpx2.AsyncClient(base_url=link[1], headers=headers) as client:
+        async with http_client(link[1], headers) as client:
             body = {"task": "quick", "session_id": "chat:main", "params": {"n": 7}}
             job_id = (await client.post("/jobs", json=body)).json()["job_id"]
             job = (await client.get(f"/jobs/{job_id}?wait=30")).json()
@@ -111,7 +112,7 @@ async def test_ctrl_c_leaves_nothing_and_the_next_start_finds_the_jobs(tmp_path:
     async with dev(data_dir, port) as again:
         await again.line(LINK)
         # The token is still good: the secret was kept, and so was the job.
-        async with httpx2.AsyncClient(base_url=link[1], headers=headers) as client:
+        async with http_client(link[1], headers) as client:
             assert (await client.get(f"/jobs/{job_id}")).json()["result"] == 7
         assert await again.end(signal.SIGTERM) == 0
 
@@ -126,6 +127,7 @@ async def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     assert left_behind(tmp_path / "data") == []
 
 
+@pytest.mark.slow
 async def test_a_supervisor_that_is_killed_takes_everything_along(tmp_path: Path) -> None:
     data_dir, port = tmp_path / "data", free_port()
     async with dev(data_dir, port) as running:

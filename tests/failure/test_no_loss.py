@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import wait_until
 from tests.proxy import Proxy
+from tests.running_hub import http_client
 from tests.subscriber import Subscriber
 from worker.stack import Stack
 
@@ -66,7 +67,7 @@ async def fire(tmp_path: Path) -> AsyncIterator[Fire]:
     )
     async with stack:
         headers = {"Authorization": f"Bearer {stack.api_key}"}
-        async with httpx2.AsyncClient(base_url=stack.url, headers=headers, timeout=30) as client:
+        async with http_client(stack.url, headers) as client:
             answer = await client.post("/tokens", json={"sub": "t", "sessions": ["chat:*"]})
             yield Fire(stack, client, answer.json()["token"])
     print("\n".join(lines[-200:]))
@@ -85,6 +86,7 @@ async def test_a_hub_that_is_killed(fire: Fire) -> None:
             assert subscriber.jobs[job_id]["lost"] == 0
 
 
+@pytest.mark.slow
 async def test_a_hub_that_is_asked_to_stop_says_goodbye_and_loses_nothing(fire: Fire) -> None:
     async with Subscriber(fire.stack.url, "chat:fire", fire.token) as subscriber:
         ids = await fire.queue("steps", 4, steps=20)
@@ -94,6 +96,7 @@ async def test_a_hub_that_is_asked_to_stop_says_goodbye_and_loses_nothing(fire: 
         subscriber.check()
 
 
+@pytest.mark.slow
 async def test_a_valkey_that_is_killed(fire: Fire) -> None:
     async with Subscriber(fire.stack.url, "chat:fire", fire.token) as subscriber:
         ids = await fire.queue("steps", 4, steps=20) + await fire.queue("quick", 10)
@@ -156,6 +159,7 @@ async def test_a_killed_worker_leaves_no_process(fire: Fire, tmp_path: Path) -> 
         assert not any(Path(f"/proc/{pid}").exists() for pid in tree)
 
 
+@pytest.mark.slow
 async def test_sockets_that_are_cut_again_and_again(fire: Fire) -> None:
     async with Proxy("127.0.0.1", fire.stack.port) as proxy:
         url = f"http://127.0.0.1:{proxy.port}"

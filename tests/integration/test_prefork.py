@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from websockets.asyncio.client import connect
@@ -18,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from tests.conftest import API_KEY, SECRET, Server, wait_until
 from tests.hub_process import COMMAND, environment, serving
+from tests.running_hub import http_client
 
 HEADERS = {"Authorization": f"Bearer {API_KEY}"}
 
@@ -34,7 +34,7 @@ def children(pid: int) -> list[int]:
 
 async def metric(url: str, name: str, **labels: str) -> float:
     """A metric as whichever process answers has it."""
-    async with httpx2.AsyncClient(base_url=url, headers=HEADERS, timeout=20) as client:
+    async with http_client(url, HEADERS, 20) as client:
         body = (await client.get("/metrics")).text
     return sum(
         sample.value
@@ -52,7 +52,7 @@ async def test_any_process_answers_for_all(valkey: Server) -> None:
 
         await wait_until(both, "the second process")
         # A process that is scraped knows itself at once, and the others after their next post.
-        async with httpx2.AsyncClient(base_url=url) as nobody:
+        async with http_client(url) as nobody:
             for _ in range(10):
                 assert (await nobody.get("/jobs")).status_code == 401
 

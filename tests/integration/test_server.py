@@ -17,15 +17,15 @@ from hub.transitions import Transitions
 from tests.announced import TASKS
 from tests.conftest import API_KEY, SECRET, Server, wait_until
 from tests.hub_process import run, serving
-from tests.running_hub import Hub
+from tests.running_hub import NO_TLS, Hub, http_client
 
 
 async def test_it_serves_where_it_says_and_ends_on_sigterm(valkey: Server) -> None:
     async with serving(valkey.url) as (process, url):
         headers = {"Authorization": f"Bearer {API_KEY}"}
-        async with httpx2.AsyncClient(base_url=url, headers=headers) as client:
+        async with http_client(url, headers) as client:
             assert (await client.get("/jobs")).status_code == 200
-        async with httpx2.AsyncClient(base_url=url) as nobody:
+        async with http_client(url) as nobody:
             await nobody.get("/jobs?token=a.secret.token")
             await nobody.get("/sessions/s1/events?token=a.secret.token")
         process.send_signal(signal.SIGTERM)
@@ -154,7 +154,7 @@ async def test_many_calls_at_once_are_all_answered(hub: Hub, transitions: Transi
     body = {"task": "echo", "params": {"text": "hi"}, "session_id": "s1"}
     job_id = (await hub.client.post("/jobs", json=body)).json()["job_id"]
     async with httpx2.AsyncClient(
-        base_url=hub.url, headers=headers, limits=limits, timeout=60
+        base_url=hub.url, headers=headers, limits=limits, timeout=60, verify=NO_TLS
     ) as client:
 
         async def one(n: int) -> Any:
