@@ -8,10 +8,14 @@ PORT ?= 8080
 DATA_DIR ?= .jobcast
 # Of a chaos run; SEED repeats one.
 SECONDS ?= 60
-# Test processes; each has a Valkey and ports of its own.
-JOBS ?= 2
+# Test processes; each has a Valkey and ports of its own. One more than processors: tests wait a lot.
+JOBS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
+PYTEST = $(BIN)/pytest -n $(JOBS) --dist loadgroup
 
-.PHONY: run demo test test-slow chaos bench-jobs bench-push lint format docs clean
+# Tests start hundreds of Python processes, each of which would compile its modules again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: run demo test test-fast test-slow chaos bench-jobs bench-push lint format docs clean
 
 run: $(VENV)/.installed
 	@exec $(BIN)/jobcast dev --host $(HOST) --port $(PORT) --data-dir $(DATA_DIR)
@@ -19,11 +23,14 @@ run: $(VENV)/.installed
 demo: $(VENV)/.installed
 	@exec $(BIN)/jobcast demo
 
-test: lint
-	$(BIN)/pytest -n $(JOBS) -m "not slow"
+test: $(VENV)/.installed-test
+	@$(MAKE) --no-print-directory --jobs 2 lint test-fast
+
+test-fast: $(VENV)/.installed-test
+	$(PYTEST) -m "not slow"
 
 test-slow: $(VENV)/.installed-test
-	$(BIN)/pytest -n $(JOBS) -m slow
+	$(PYTEST) -m slow
 
 # Kills everything all the time and proves that nothing was lost; a run prints its seed.
 chaos: $(VENV)/.installed-test

@@ -54,6 +54,13 @@ def serving(app: Starlette) -> Iterator[str]:
             thread.join()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps the tests of a module in one test process: each Chromium takes long to start."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "browser" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium. Where there is none, tests are skipped; where CI is set, they fail."""
@@ -82,7 +89,7 @@ def page(browser: Browser) -> Iterator[Page]:
     """A page of a profile of its own. What a script leaves uncaught fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 860})
     page = context.new_page()
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(30_000)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on(
