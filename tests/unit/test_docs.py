@@ -23,10 +23,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import pytest
 import typer
 import yaml
 
+from hub.client.events import Frame, event_of
 from hub.metrics.catalogue import HUB, SHARED
 from tests.pages import FENCE, PAGES, ROOT, Block, blocks_of
 from worker.cli import command_line
@@ -283,7 +285,7 @@ def anchors_of(page: Path) -> set[str]:
     return {slug(heading) for heading in re.findall(r"^#+ +(.+)$", text, re.MULTILINE)}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     text = FENCE.sub("", page.read_text("utf-8"))
     lost = []
@@ -336,3 +338,14 @@ def test_no_block_goes_without_a_fence() -> None:
     for page in PAGES:
         text = FENCE.sub("", page.read_text("utf-8"))
         assert re.findall(r"\n\n((?: {4}|\t)\S.*)", text) == [], page
+
+
+def test_the_events_of_the_protocol_are_events() -> None:
+    """As the Python client reads them."""
+    shown = [
+        block for block in BLOCKS if (block.page.name, block.language) == ("protocol.md", "json")
+    ]
+    assert len(shown) >= 5
+    for block in shown:
+        raw = block.text.encode()
+        assert event_of(msgspec.json.decode(raw, type=Frame), raw) is not None, block
