@@ -3,6 +3,7 @@ forgetful, jobs that kill their worker, stepped clocks, and calls that race."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
