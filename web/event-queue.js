@@ -27,6 +27,12 @@ export class EventQueue {
     this.#wake?.();
   }
 
+  /** As `end`, and what waits is not given any more. */
+  stop(error = null) {
+    this.#waiting = [];
+    this.end(error);
+  }
+
   /** @returns {Promise<object|null>} the next event; null at the end. For one reader at a time. */
   async next() {
     while (!this.#waiting.length) {

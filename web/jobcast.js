@@ -140,7 +140,7 @@ export class Jobcast extends EventTarget {
     signal?.throwIfAborted();
     if (this.#sessions.has(sessionId)) throw new Error(`The session ${sessionId} is followed already`);
     const queue = new EventQueue();
-    const abort = () => queue.end(signal.reason);
+    const abort = () => queue.stop(signal.reason);
     signal?.addEventListener("abort", abort);
     const session = this.#follow(sessionId, after, queue);
     this.#link.start();
@@ -212,7 +212,8 @@ export class Jobcast extends EventTarget {
     stopAll(session.timers);
     this.#sessions.delete(sessionId);
     this.#link.send({ type: "unsubscribe", session_id: sessionId });
-    session.queue?.end(error);
+    if (error) session.queue?.end(error);
+    else session.queue?.stop();
   }
 
   #pause(sessionId, session) {

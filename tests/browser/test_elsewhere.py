@@ -146,6 +146,33 @@ def test_a_session_by_eventsource_in_a_page_of_another_origin(page: Page, valkey
         expect(page.get_by_role("status")).to_have_text("Refused: 4401")
 
 
+#: What a proxy does that knows no WebSocket.
+NO_WEBSOCKET = """
+  globalThis.WebSocket = class {
+    readyState = 0;
+    constructor() { setTimeout(() => this.onclose?.({ code: 1006 })); }
+    close() {}
+  };
+"""
+
+
+def test_where_no_websocket_gets_through_the_page_goes_by_sse(page: Page, valkey: Server) -> None:
+    page.add_init_script(NO_WEBSOCKET)
+    with real_hub(HUB, free_port(), valkey.url) as hub:
+        page.goto(f"{hub.url}#token={hub.token('chat:main')}")
+        expect(page.get_by_test_id("empty")).to_be_visible(timeout=20_000)
+        job_id = hub.begin("chat:main", "Export")
+        card = page.get_by_test_id("job-card")
+        expect(card).to_have_attribute("data-status", "running")
+        hub.tell(job_id, {"type": "log", "lines": [{"text": "by stream"}]})
+        expect(card.get_by_role("log")).to_contain_text("by stream")
+        card.get_by_role("button", name="Cancel").click()
+        expect(card).to_have_attribute("data-status", "cancelling")
+        hub.tell(job_id, {"type": "completed", "result": {"rows": 3}})
+        expect(card).to_have_attribute("data-status", "completed")
+        expect(page.get_by_test_id("banner")).to_be_hidden()
+
+
 def test_a_page_that_the_hub_does_not_know_shows_nothing(page: Page, valkey: Server) -> None:
     with foreign_page(valkey, "eventsource.html") as (hub, address):
         stranger = address.replace("127.0.0.1", "localhost")

@@ -104,8 +104,11 @@ export async function a_signal_ends_it_with_its_reason() {
   const control = new AbortController();
   const { jobcast, sockets: [socket], reader } = await subscribed({ signal: control.signal });
   hello(socket);
+  await turn();
+  socket.say(born);
   control.abort(new Error("enough"));
   equal((await reader.done).message, "enough");
+  equal(names(reader), ["hello"], "what had not been read is not given any more");
   equal(jobcast.state(SID), null);
   jobcast.destroy();
 }
