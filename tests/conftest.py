@@ -44,6 +44,8 @@ class Server:
     folder: Path
     port: int
     process: subprocess.Popen[bytes] | None = None
+    #: What it finds in its environment besides what is there.
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._client = redis_sync.Redis(port=self.port)
@@ -71,10 +73,11 @@ class Server:
                 *("--logfile", str(self.folder / "server.log")),
                 *options,
             ],
+            env={**os.environ, **self.environment},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while True:
             try:
                 self._client.ping()
@@ -200,7 +203,7 @@ async def hub(settings: Settings) -> AsyncIterator[Hub]:
 
 
 async def wait_until(
-    condition: Callable[[], Awaitable[bool]], what: str, timeout: float = 20.0
+    condition: Callable[[], Awaitable[bool]], what: str, timeout: float = 60.0
 ) -> None:
     """Returns once `condition` holds; fails the test, saying `what`, when it does not in time.
     For conditions that no event announces (a process gone, a key expired)."""

@@ -41,12 +41,12 @@ class Mark:
         await wait_until(lambda: [name_of(pid) for pid in self.alive()] == [program] * count)
         return self.alive()
 
-    async def until_gone(self, seconds: float = 15) -> None:
+    async def until_gone(self, seconds: float = 60) -> None:
         """Wait until no marked process lives."""
         await wait_until(lambda: not self.alive(), seconds)
 
 
-async def wait_until(condition: Callable[[], object], seconds: float = 15) -> None:
+async def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Wait until `condition()` is true, looking often; raises TimeoutError after `seconds`."""
     never = asyncio.get_running_loop().create_future()
     async with asyncio.timeout(seconds):

@@ -45,7 +45,7 @@ class Server:
         """Returns once there were `count` requests; fails the test when they do not come."""
         async with self.arrived:
             try:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     await self.arrived.wait_for(lambda: len(self.requests) >= count)
             except TimeoutError:
                 raise AssertionError(f"{len(self.requests)} of {count} requests came") from None

@@ -69,7 +69,7 @@ async def running(settings: Settings, api_key: str, *, fast: bool = True) -> Asy
     async with asyncio.TaskGroup() as group:
         # A server that cannot start ends the group, and so the wait for its address.
         group.create_task(server.serve())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             url = await ready
         try:
             headers = {"Authorization": f"Bearer {api_key}"}

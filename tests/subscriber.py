@@ -54,7 +54,7 @@ class Subscriber:
                 async with connect(
                     self._url + after,
                     additional_headers={"Authorization": f"Bearer {self._token}"},
-                    open_timeout=5,
+                    open_timeout=30,
                 ) as socket:
                     self.connected.set()
                     async for frame in socket:

@@ -19,7 +19,7 @@ from tests.running_hub import Hub
 
 
 class Wire:
-    """One WebSocket. `frames` has all that came so far; what is waited for fails after 20 s."""
+    """One WebSocket. `frames` has all that came so far; what is waited for fails after a minute."""
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
@@ -30,7 +30,7 @@ class Wire:
 
     async def frame(self) -> dict[str, Any]:
         """The next frame of whatever type."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             found: dict[str, Any] = json.loads(await self.socket.recv())
         self.frames.append(found)
         return found
@@ -73,7 +73,7 @@ async def wire(
     if token is not None:
         headers["Authorization"] = f"Bearer {token or hub.token()}"
     url = "ws" + hub.url.removeprefix("http") + path
-    how = {"additional_headers": headers, "open_timeout": 20, **how}
+    how = {"additional_headers": headers, "open_timeout": 60, **how}
     async with connect(url, **how) as connection:
         yield Wire(connection)
 

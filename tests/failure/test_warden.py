@@ -46,7 +46,7 @@ class Warden:
     async def hear(self) -> list[str]:
         """The next line of the worker."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return (await self.process.stdout.readline()).decode().split()
 
     async def order(self, *words: str) -> None:
@@ -59,7 +59,7 @@ class Warden:
         assert await self.hear() == ["done", *words]
 
     async def exit_status(self) -> int:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await self.process.wait()
 
     def kill_worker(self, sig: signal.Signals) -> None:
@@ -70,7 +70,7 @@ class Warden:
             self.process.kill()
             await self.process.wait()
         assert self.process.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             # It ends when the worker and its own children are gone, which hold the pipe.
             await self.process.stdout.read()
         await self.mark.until_gone()

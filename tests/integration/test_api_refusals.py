@@ -154,7 +154,7 @@ async def raw_request(hub: Hub, head: str) -> bytes:
     try:
         lines = f"{head}Host: {host}\r\nAuthorization: Bearer {API_KEY}\r\n\r\n"
         writer.write(lines.encode())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return await reader.readline()
     finally:
         writer.close()

@@ -39,7 +39,7 @@ async def test_a_job_is_followed_to_its_end_though_the_stream_is_cut(
 
         async def hears(type_: str) -> None:
             assert process.stdout is not None
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not said or said[-1]["type"] != type_:
                     said.append(json.loads(await process.stdout.readline()))
 
@@ -51,7 +51,7 @@ async def test_a_job_is_followed_to_its_end_though_the_stream_is_cut(
             await hears("hello")
             await transitions.finish(claim.job_id, claim.token, "completed", b"7")
             await hears("job.completed")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 assert await process.wait() == 0
         finally:
             if process.returncode is None:
@@ -70,6 +70,6 @@ async def test_what_is_refused_ends_it(hub: Hub) -> None:
         env=environment(JOBCAST_URL=hub.url, JOBCAST_API_KEY=API_KEY),
         stdout=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await process.communicate()
     assert process.returncode == 22  # curl's word for an HTTP error

@@ -78,7 +78,7 @@ class Outlet:
         return [int(one.cursor.split(b"-")[0]) for one in self.seen if one.kind == "L"]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20), self.changed:
+        async with asyncio.timeout(60), self.changed:
             await self.changed.wait_for(condition)
 
     async def live(self) -> None:
@@ -286,7 +286,7 @@ async def test_listeners_hear_what_is_published_and_that_something_may_be_missin
         changed.set()
 
     async def until(kind: str) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not any(one.kind == kind for one in heard):
                 changed.clear()
                 await changed.wait()

@@ -99,7 +99,7 @@ async def test_a_drain_ends_waits(hub: Hub, transitions: Transitions) -> None:
 
     await wait_until(waits, "the hub waits for the job")
     hub.server.should_exit = True
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         reply = await waiting
     assert (reply.status_code, reply.json()["status"]) == (200, "pending")
 
@@ -111,7 +111,7 @@ async def test_a_drain_says_goodbye_to_streams(hub: Hub) -> None:
         assert json.loads(await socket.recv())["type"] == "hello"
         async with hub.client.stream("GET", "/sessions/s1/events") as events:
             lines = events.aiter_lines()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not (await anext(lines)).startswith("data:"):
                     pass
                 hub.server.should_exit = True

@@ -50,7 +50,7 @@ class Source:
         """The next event and its id, None at the end."""
         while True:
             while b"\n\n" not in self._buffer:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     if not await self._chunk():
                         assert self._buffer == b""
                         return None
@@ -97,7 +97,7 @@ async def source(
     writer.write("\r\n".join([*lines, "", ""]).encode())
     made = Source(reader, writer)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await made.head()
         yield made
     finally:

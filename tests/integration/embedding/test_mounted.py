@@ -64,7 +64,7 @@ async def served(app: Starlette) -> AsyncIterator[str]:
 
 async def line_with(lines: AsyncIterator[str], text: str) -> str:
     """The next line that has `text` in it; fails the test at the end of the stream."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for line in lines:
             if text in line:
                 return line

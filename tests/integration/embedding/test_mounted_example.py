@@ -57,9 +57,9 @@ async def test_the_mounted_example(valkey: Server, transitions: Transitions) -> 
                 assert (await client.post("/jobs/jobs", json=wanted)).status_code == 202
                 assert json.loads(await ws.recv())["type"] == "job.pending"
                 process.terminate()
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     await ws.wait_closed()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await process.communicate()
     finally:
         if process.returncode is None:

@@ -185,7 +185,7 @@ async def test_websocket(proxied: Proxied) -> None:
 async def test_sse_is_not_held_back(proxied: Proxied) -> None:
     async with proxied.client() as client, client.stream("GET", "sessions/s1/events") as stream:
         lines = stream.aiter_lines()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             async for line in lines:
                 if '"hello"' in line:
                     break

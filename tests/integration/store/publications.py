@@ -18,12 +18,12 @@ async def published(redis: Redis, session_id: str, act: Any) -> list[Publication
     pubsub = client.pubsub()
     channel = keys.live(session_id)
     await pubsub.ssubscribe(channel)
-    await pubsub.get_message(timeout=5)
+    await pubsub.get_message(timeout=60)
     await act()
     await client.execute_command("SPUBLISH", channel, "X -\n")
     out = []
     while True:
-        message = await pubsub.get_message(timeout=5)
+        message = await pubsub.get_message(timeout=60)
         assert message is not None
         publication = parse(message["data"])
         if publication.kind == "X":

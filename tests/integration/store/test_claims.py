@@ -154,9 +154,9 @@ async def test_cancelling_tells_the_worker(driver: Driver) -> None:
     job_id = await driver.reach("running")
     pubsub = driver.redis.pubsub()
     await pubsub.ssubscribe(keys.CONTROL)
-    await pubsub.get_message(timeout=5)
+    await pubsub.get_message(timeout=60)
     await driver.do.cancel(job_id)
-    message = await pubsub.get_message(timeout=5)
+    message = await pubsub.get_message(timeout=60)
     assert message["data"] == f"cancel {job_id}".encode()
     await pubsub.aclose()
 

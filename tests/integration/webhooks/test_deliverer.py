@@ -162,7 +162,7 @@ async def test_a_stopped_deliverer_finishes_what_is_in_flight(
         deliverer.stop()
         await ended_job(store, transitions, "s1")
         release.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await running
     assert deliverer.in_flight == 0
     assert len(receiver.requests) == 1
@@ -179,7 +179,7 @@ async def test_a_hub_delivers_until_it_drains(
 ) -> None:
     allowing = replace(settings, webhook_allow_http=True, webhook_allow_nets="127.0.0.1")
     draining = asyncio.Event()
-    async with serving(None, OK) as receiver, asyncio.timeout(20):
+    async with serving(None, OK) as receiver, asyncio.timeout(60):
         await hooks.put(url=receiver.url, types=ENDINGS, session_id="s1", owner="o")
         running = asyncio.create_task(deliver(redis, scripts, allowing, draining))
         await ended_job(store, transitions, "s1")

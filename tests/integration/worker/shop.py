@@ -82,7 +82,7 @@ async def working(runner: Runner) -> AsyncIterator[asyncio.Task[int]]:
     finally:
         runner.drain()
         runner.drain()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await task
 
 
