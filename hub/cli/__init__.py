@@ -1,45 +1,56 @@
-"""The hub's commands. `worker.cli` adds its own to the same `app`."""
+"""The hub's commands. `worker.cli` has its own beside them."""
 
-import typer
+from typing import Final
 
-from hub.cli import (
-    act,
-    doctor,
-    enqueue,
-    jobs,
-    logs,
-    mcp,
-    operate,
-    serve,
-    show,
-    tasks,
-    token,
-    watch,
-    webhooks,
-)
+from hub.cli.lazy import Lazy, lazy_app
 
-app = typer.Typer(
-    name="jobcast",
-    help="Background jobs whose every step is pushed to the people who wait for them.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-app.command("hub")(serve.hub)
-app.command("mcp")(mcp.mcp)
-app.command("token")(token.token)
-app.command("enqueue")(enqueue.enqueue)
-app.command("jobs")(jobs.jobs)
-app.command("show")(show.show)
-app.command("watch")(watch.watch)
-app.command("logs")(logs.logs)
-app.command("cancel")(act.cancel)
-app.command("retry")(act.retry)
-app.command("answer")(act.answer)
-app.command("tasks")(tasks.tasks)
-app.add_typer(webhooks.webhooks, name="webhooks")
-app.add_typer(operate.dead)
-app.command("pause")(operate.pause)
-app.command("resume")(operate.resume)
-app.command("doctor")(doctor.doctor)
+ABOUT: Final = "Background jobs whose every step is pushed to the people who wait for them."
 
-__all__ = ["app"]
+COMMANDS: Final = {
+    "hub": Lazy(
+        "hub.cli.serve:hub", "Serve the HTTP API, the event streams, the webhooks and the page."
+    ),
+    "mcp": Lazy(
+        "hub.cli.mcp:mcp",
+        "Serve one session's jobs to an agent, as tools and resources of MCP on stdin and stdout.",
+    ),
+    "token": Lazy(
+        "hub.cli.token:token",
+        "Mint a session token. Needs JOBCAST_SECRET, the one that the hub has.",
+    ),
+    "enqueue": Lazy("hub.cli.enqueue:enqueue", "Queue a job, and print its id."),
+    "jobs": Lazy("hub.cli.jobs:jobs", "List jobs, newest first."),
+    "show": Lazy("hub.cli.show:show", "Show a job: what it is, how far it is, and how it ended."),
+    "watch": Lazy(
+        "hub.cli.watch:watch",
+        "Watch a session's jobs and messages as they happen, through restarts of the hub.",
+    ),
+    "logs": Lazy("hub.cli.logs:logs", "Print a job's log."),
+    "cancel": Lazy("hub.cli.act:cancel", "Cancel a job; again is once."),
+    "retry": Lazy(
+        "hub.cli.act:retry", "Queue a new job that does what an ended one did, and print its id."
+    ),
+    "answer": Lazy(
+        "hub.cli.act:answer",
+        "Answer the question that a job asks. A confirm needs the scope approve, or an API key.",
+    ),
+    "tasks": Lazy(
+        "hub.cli.tasks:tasks", "List the tasks that workers announced, and their params."
+    ),
+    "webhooks": Lazy(
+        "hub.cli.webhooks:webhooks", "Register webhooks, test them, and send again what failed."
+    ),
+    "dead": Lazy("hub.cli.operate:dead", "Jobs that failed for good: list, retry, purge."),
+    "pause": Lazy(
+        "hub.cli.operate:pause", "Stop handing out a queue's jobs; those that run go on."
+    ),
+    "resume": Lazy("hub.cli.operate:resume", "Hand out a queue's jobs again."),
+    "doctor": Lazy(
+        "hub.cli.doctor:doctor",
+        "Check the Redis or Valkey server, the workers and the queues; say what to change.",
+    ),
+}
+
+app = lazy_app(ABOUT, COMMANDS)
+
+__all__ = ["ABOUT", "COMMANDS", "app"]

@@ -12,23 +12,27 @@ back ends beside it. `wanted` takes what `enqueue` takes and makes one of the jo
 `enqueue_many` queues at once. What they raise is drawn in `hub.client.errors`.
 """
 
-from hub.client.client import Client
-from hub.client.direct import Jobs
-from hub.client.errors import NotInTime, SessionDeleted, Unexpected, Unreachable
-from hub.client.events import (
-    Event,
-    Hello,
-    JobEvent,
-    LogEvent,
-    LogGap,
-    MessageEvent,
-    PartialMessage,
-    ProgressEvent,
-)
-from hub.client.sync import SyncClient
-from hub.client.view import View
-from hub.client.wanted import wanted
-from hub.client.wire import Lost
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from hub.client.client import Client
+    from hub.client.direct import Jobs
+    from hub.client.errors import NotInTime, SessionDeleted, Unexpected, Unreachable
+    from hub.client.events import (
+        Event,
+        Hello,
+        JobEvent,
+        LogEvent,
+        LogGap,
+        MessageEvent,
+        PartialMessage,
+        ProgressEvent,
+    )
+    from hub.client.sync import SyncClient
+    from hub.client.view import View
+    from hub.client.want import wanted
+    from hub.client.wire import Lost
 
 __all__ = [
     "Client",
@@ -50,3 +54,28 @@ __all__ = [
     "View",
     "wanted",
 ]
+
+#: Which module has what. Each client needs half a second of imports that the others do not.
+_MODULES: Final = {
+    "client": "Client",
+    "direct": "Jobs",
+    "errors": "NotInTime SessionDeleted Unexpected Unreachable",
+    "events": "Event Hello JobEvent LogEvent LogGap MessageEvent PartialMessage ProgressEvent",
+    "sync": "SyncClient",
+    "view": "View",
+    "want": "wanted",
+    "wire": "Lost",
+}
+_HOMES: Final = {name: home for home, names in _MODULES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    # PEP 562. No submodule may be named as what is in one: it would come instead.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(f"hub.client.{_HOMES[name]}"), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

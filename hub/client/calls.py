@@ -27,7 +27,7 @@ from hub.client.call import (
     target,
 )
 from hub.client.errors import NotInTime, Unreachable
-from hub.client.wanted import Wanted, wanted
+from hub.client.want import Wanted, wanted
 from hub.errors import Busy
 from hub.jobs import Job
 from hub.overview import QueueList, SessionPage, WorkerList

@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
 import httpcore2
-from websockets.asyncio.client import connect
 
 from hub.client import calls, webhook_calls
 from hub.client.address import address_of
@@ -21,14 +20,11 @@ from hub.client.logs import LOOK, WAIT, LogFollower
 from hub.client.subscription import Subscription
 from hub.client.wire import (
     HTTP_FAILURES,
-    SOCKET_FAILURES,
     OnLost,
     pool_options,
     reply_of,
     request_options,
-    socket_options,
     unreachable,
-    wait_after,
 )
 from hub.errors import Unauthenticated
 from hub.store import LogLine
@@ -155,6 +151,10 @@ class Client:
         `after` goes on from the cursor of an earlier one. `on_lost` hears of every break.
 
         Raises Unauthenticated, Refused, SessionDeleted, BadInput, Unexpected; no outage ends it."""
+        from websockets.asyncio.client import connect
+
+        from hub.client.sockets import SOCKET_FAILURES, socket_options, wait_after
+
         subscription, fresh = Subscription(session_id, after), False
         while True:
             try:

@@ -14,7 +14,7 @@ from hub.announcements import Announcement
 from hub.calls import Calls
 from hub.client.direct_webhooks import DirectWebhooks, checked, plain
 from hub.client.errors import NotInTime
-from hub.client.wanted import Wanted, wanted
+from hub.client.want import Wanted, wanted
 from hub.connection import check_server, connect
 from hub.enqueue import Enqueuer
 from hub.errors import BadInput, JobcastError

@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
 import httpcore2
-from websockets.sync.client import connect
 
 from hub.client import calls, webhook_calls
 from hub.client.address import address_of
@@ -23,14 +22,11 @@ from hub.client.logs import LOOK, WAIT, LogFollower
 from hub.client.subscription import Subscription
 from hub.client.wire import (
     HTTP_FAILURES,
-    SOCKET_FAILURES,
     OnLost,
     pool_options,
     reply_of,
     request_options,
-    socket_options,
     unreachable,
-    wait_after,
 )
 from hub.errors import Unauthenticated
 from hub.store import LogLine
@@ -139,6 +135,10 @@ class SyncClient:
         self, session_id: str, *, after: str | None = None, on_lost: OnLost | None = None
     ) -> Generator[Event]:
         """`Client.subscribe`, blocking: `for event in client.subscribe("s1")`."""
+        from websockets.sync.client import connect
+
+        from hub.client.sockets import SOCKET_FAILURES, socket_options, wait_after
+
         subscription, fresh = Subscription(session_id, after), False
         while True:
             try:

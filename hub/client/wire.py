@@ -1,22 +1,18 @@
-"""What both drivers, the async and the blocking one, know of httpcore2 and websockets."""
+"""What both drivers, the async and the blocking one, know of httpcore2."""
 
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import httpcore2
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from hub.client.address import Address
 from hub.client.call import Reply, Request
 from hub.client.errors import Unreachable
-from hub.client.subscription import MAX_FRAME, Dropped, Subscription
 
 CONNECT_SECONDS: Final = 10.0
-#: How long a closing handshake may take: a hub that is gone does not answer one.
-CLOSE_SECONDS: Final = 1.0
 
 _BEFORE_SENDING: Final = (httpcore2.ConnectError, httpcore2.ConnectTimeout, httpcore2.PoolTimeout)
 HTTP_FAILURES: Final = (
@@ -26,7 +22,6 @@ HTTP_FAILURES: Final = (
     httpcore2.ProxyError,
     OSError,
 )
-SOCKET_FAILURES: Final = (WebSocketException, OSError, TimeoutError, Dropped)
 
 
 class Lost(NamedTuple):
@@ -77,32 +72,3 @@ def unreachable(address: Address, error: Exception) -> Unreachable:
     return Unreachable(
         f"No answer from {address.http}: {why}.", sent=not isinstance(error, _BEFORE_SENDING)
     )
-
-
-def socket_options(
-    address: Address, credential: str | None, ssl_context: ssl.SSLContext | None
-) -> Mapping[str, Any]:
-    """Keywords of websockets' `connect`."""
-    return {
-        "additional_headers": {}
-        if credential is None
-        else {"Authorization": f"Bearer {credential}"},
-        "user_agent_header": "jobcast-python",
-        "proxy": address.proxy,
-        "ssl": ssl_context if address.secure else None,
-        "open_timeout": CONNECT_SECONDS,
-        "close_timeout": CLOSE_SECONDS,
-        "max_size": MAX_FRAME,
-    }
-
-
-def wait_after(subscription: Subscription, error: Exception) -> Lost:
-    """When a subscription that lost its connection comes back. Raises where that is no use."""
-    if isinstance(error, ConnectionClosed):
-        close = error.rcvd or error.sent
-        code, reason = (close.code, close.reason) if close else (None, "")
-        return Lost(reason or "the connection was closed", subscription.lost(code, reason))
-    if isinstance(error, InvalidStatus):
-        status = error.response.status_code
-        return Lost(f"the hub answered {status}", subscription.refused(status))
-    return Lost(str(error).strip() or "the hub is silent", subscription.lost())
