@@ -84,9 +84,11 @@ export function eta(job, now) {
 
 /** What keeps a pending job from starting, where that is known: a limit, or a worker that has its task. */
 export function heldBack(job) {
-  const [kind, rest = ""] = String(job.parked ?? "").split(/:(.*)/s);
-  if (kind === "limit") return `waits for the limit ${rest.split("|")[0]}`;
-  return kind === "task" ? "waits for a worker that has this task" : "";
+  const [, kind, of, name] = /^(limit|task):(?:(task|session|key):)?(.*)$/s.exec(job.parked ?? "") ?? [];
+  if (kind === "task") return "waits for a worker that has this task";
+  if (kind !== "limit") return "";
+  if (of === "task" || of === "session") return `waits for the limit of its ${of}`;
+  return name.startsWith("sha256:") ? "waits for a limit" : `waits for the limit ${name}`;
 }
 
 /** The name of the schedule that queued a job; empty for others. */

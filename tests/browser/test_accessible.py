@@ -44,7 +44,7 @@ def at_work(hub: FakeHub) -> None:
     hub.log(1, "\x1b[32mtests/test_api.py PASSED\x1b[0m", "\x1b[2mdim\x1b[0m", "https://ci.test/1")
     hub.job("running", job_id="j2", title="Build", parent_id="j1", started_at=now())
     nightly = {"schedule": "nightly", "due_at": now()}
-    hub.job("pending", job_id="j3", title="Sweep", metadata=nightly, parked="limit:sweeps|default")
+    hub.job("pending", job_id="j3", title="Sweep", metadata=nightly, parked="limit:task:sweep")
     hub.job("cancelling", job_id="j4", title="Long one", started_at=now())
     expect(hub.page.get_by_test_id("job-card")).to_have_count(4)
 

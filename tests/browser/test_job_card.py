@@ -315,8 +315,8 @@ def test_where_a_job_comes_from_is_told(hub: FakeHub, card: Locator) -> None:
 
 
 def test_what_keeps_a_job_from_starting_is_told(hub: FakeHub, card: Locator) -> None:
-    hub.job("pending", parked="limit:deploys|default")
-    expect(card).to_contain_text("waits for the limit deploys")
+    hub.job("pending", parked="limit:key:staging")
+    expect(card).to_contain_text("waits for the limit staging")
     hub.job("running", 2, parked=None, started_at=now())
     expect(card).not_to_contain_text("limit")
     hub.job("pending", job_id="j2", parked="task:sweep")

@@ -1,4 +1,4 @@
-import { actions, brief, duration, elapsed, eta, label, progress, stalled, statusWord } from "/assets/format.js";
+import { actions, brief, duration, elapsed, eta, heldBack, label, progress, scheduleOf, stalled, statusWord } from "/assets/format.js";
 import { equal } from "./harness.js";
 
 const T0 = Date.parse("2026-11-23T19:20:30.000Z");
@@ -60,4 +60,18 @@ export function words() {
   equal(label("archivePath"), "Archive Path");
   equal(brief("a  b\nc"), "a b c");
   equal(brief("x".repeat(60)).length, 48);
+}
+
+export function what_holds_a_job_back() {
+  equal(heldBack({ parked: "limit:task:deploy" }), "waits for the limit of its task");
+  equal(heldBack({ parked: "limit:session:s1" }), "waits for the limit of its session");
+  equal(heldBack({ parked: "limit:key:s1/db:main" }), "waits for the limit s1/db:main");
+  equal(heldBack({ parked: "limit:key:sha256:0123" }), "waits for a limit");
+  equal(heldBack({ parked: "task:sweep" }), "waits for a worker that has this task");
+  equal([heldBack({}), heldBack({ parked: null }), heldBack({ parked: "foreign" })], ["", "", ""]);
+}
+
+export function a_schedule_is_known_by_its_firing() {
+  equal(scheduleOf({ metadata: { schedule: "nightly", due_at: "2026-11-23T00:00:00.000Z" } }), "nightly");
+  equal([scheduleOf({}), scheduleOf({ metadata: null }), scheduleOf({ metadata: { schedule: "mine" } })], ["", "", ""]);
 }
