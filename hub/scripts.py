@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Awaitable, Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -49,9 +49,11 @@ def _file(name: str) -> str:
     return (_FOLDER / f"{name}.lua").read_text(encoding="utf-8")
 
 
-def names() -> list[str]:
+@cache
+def names() -> tuple[str, ...]:
     """The names of all scripts."""
-    return sorted(path.stem for path in _FOLDER.glob("*.lua") if not path.stem.endswith("prelude"))
+    found = (path.stem for path in _FOLDER.glob("*.lua"))
+    return tuple(sorted(name for name in found if not name.endswith("prelude")))
 
 
 def seed() -> str:
@@ -81,6 +83,11 @@ class Script:
         return (1, keys.PREFIX, seed(), *args)
 
 
+@lru_cache(maxsize=8)
+def _scripts(constants: str) -> dict[str, Script]:
+    return {name: Script(name, constants) for name in names()}
+
+
 class Scripts:
     """All scripts under one Settings."""
 
@@ -98,7 +105,7 @@ class Scripts:
                 "AGENT": "true" if settings.agent else "false",
             }.items()
         )
-        self._scripts = {name: Script(name, constants) for name in names()}
+        self._scripts = _scripts(constants)
 
     def __getitem__(self, name: str) -> Script:
         return self._scripts[name]
