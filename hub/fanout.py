@@ -8,12 +8,13 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from hub.channels import Channels
+from hub.checking import Checker
 from hub.errors import TooMany
 from hub.events import Publication, parse
 from hub.feed import Batch, Feed, Step, Subscriber
@@ -21,8 +22,7 @@ from hub.flow import Flow
 from hub.followed import Followed
 from hub.greeting import greeting
 from hub.jobs import iso
-from hub.mending import TOPS, Mender
-from hub.probe import Probe
+from hub.mending import Mender
 from hub.store import History, Store
 
 log = logging.getLogger("jobcast.fanout")
@@ -33,8 +33,6 @@ PAGE: Final = 64
 #: connections to Redis, and each holds a page in memory.
 READS: Final = 24
 RECONNECT_AFTER: Final = 5.0
-#: Seconds for which a top may be ahead of what was heard before anything is taken for missed.
-UNDER_WAY: Final = 0.25
 
 
 class Fanout:
@@ -53,32 +51,35 @@ class Fanout:
         check_every: float = 3.0,
         linger: float = 1.0,
     ) -> None:
-        # redis-py does not type every command.
-        self._redis: Any = redis
         self._store = store
         self._limit = limit
-        self._check_every = check_every
         self._linger = linger
         self._gate = asyncio.Semaphore(READS)
         self._sessions: dict[str, Followed] = {}
         self._by_channel: dict[bytes, Followed] = {}
         self._channels = Channels(redis, self)
         self._dirty: dict[Followed, None] = {}
-        self._look = asyncio.Event()
-        self._probe = Probe()
-        self._offset_ms = 0
         #: What happened so far: lagged, mended, reconnects.
         self.counts: Counter[str] = Counter()
         self._mender = Mender(store, self, self.counts)
         self.flow = Flow()
+        self._checker = Checker(
+            redis,
+            store,
+            self._channels,
+            self._mender,
+            self.flow,
+            self,
+            self._sessions,
+            check_every,
+        )
 
     # ------------------------------------------------------------------ for the doors
 
     @property
     def healthy(self) -> bool:
-        """Whether a probe went through Redis and back within the last two checks: one that is
-        under way is no failure, and one that was missed is."""
-        return self._channels.connected and self._probe.silence < 2 * self._check_every
+        """Whether a probe went through Redis and back lately."""
+        return self._checker.healthy
 
     @property
     def sessions(self) -> int:
@@ -92,7 +93,12 @@ class Fanout:
 
     def now(self) -> str:
         """The time by Redis's clock, ISO 8601."""
-        return iso(time.time_ns() // 1_000_000 + self._offset_ms)
+        return iso(time.time_ns() // 1_000_000 + self._checker.offset_ms)
+
+    def name_of(self, session_id: str) -> str:
+        """The same id: the one object that all who follow the session share, if there is one."""
+        session = self._sessions.get(session_id)
+        return session_id if session is None else session.feed.session_id
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Adds a subscriber. Its outlet is kicked once `catch_up` can greet it.
@@ -157,11 +163,14 @@ class Fanout:
 
     async def _page(self, session: Followed, after: bytes) -> History:
         """The history after a cursor, read once for all who fell behind there together."""
-        while (reading := session.pages.get(after)) is not None:
+        if session.pages is None:
+            session.pages = {}
+        pages = session.pages
+        while (reading := pages.get(after)) is not None:
             found = await asyncio.shield(reading)
             if found is not None:
                 return found
-        reading = session.pages[after] = asyncio.get_running_loop().create_future()
+        reading = pages[after] = asyncio.get_running_loop().create_future()
         found = None
         try:
             async with self._gate:
@@ -169,7 +178,9 @@ class Fanout:
             return found
         finally:
             # None where it failed or its reader is gone: another one reads for those who wait.
-            del session.pages[after]
+            del pages[after]
+            if not pages and session.pages is pages:
+                session.pages = None
             reading.set_result(found)
 
     async def _greet(self, session: Followed, subscriber: Subscriber) -> bool:
@@ -205,8 +216,9 @@ class Fanout:
         """A publication (called by `Channels`)."""
         session = self._by_channel.get(channel)
         if session is None:
-            if channel == self._probe.channel:
-                self.flow.probes.observe(self._probe.heard())
+            probe = self._checker.probe
+            if channel == probe.channel:
+                self.flow.probes.observe(probe.heard())
             return
         try:
             publication = parse(data)
@@ -215,7 +227,7 @@ class Fanout:
             return
         self.flow.received[publication.kind] += 1
         if self.flow.sample:
-            self.flow.measure(publication, self._offset_ms)
+            self.flow.measure(publication, self._checker.offset_ms)
         if publication.kind == "X":
             self._deleted(session, publication)
             return
@@ -230,8 +242,8 @@ class Fanout:
 
     def subscribed(self, channel: bytes) -> None:
         """A channel is subscribed (called by `Channels`)."""
-        if channel == self._probe.channel:
-            self._look.set()
+        if channel == self._checker.probe.channel:
+            self._checker.soon()
             return
         session = self._by_channel.get(channel)
         if session is not None:
@@ -241,7 +253,7 @@ class Fanout:
     def deaf(self) -> None:
         """The pub/sub connection is lost (called by `Channels`)."""
         self.counts["reconnects"] += 1
-        self._probe.forget()
+        self._checker.probe.forget()
         for session in self._sessions.values():
             self.flush(session)
             session.listening = False
@@ -315,69 +327,21 @@ class Fanout:
     async def run(self) -> None:
         """Listens, mends, checks and tidies until cancelled. Outages of Redis are waited out:
         subscribers stay, and are brought up to date afterwards."""
-        self._channels.add(self._probe.channel)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._channels.run())
             tasks.create_task(self._mender.run())
-            tasks.create_task(self._check())
+            tasks.create_task(self._checker.run())
             tasks.create_task(self._tidy())
 
     def mended(self, session: Followed) -> None:
         """A feed is settled again (called by `Mender`)."""
-        self._kick(session)
+        self.kick(session)
         self._tell(session, [Publication("X", b"")])
 
-    def _kick(self, session: Followed) -> None:
+    def kick(self, session: Followed) -> None:
+        """Those behind may be able to go on."""
         for subscriber in session.feed.behind:
             subscriber.outlet.kick()
-
-    async def _check(self) -> None:
-        while True:
-            try:
-                async with asyncio.timeout(self._check_every):
-                    await self._look.wait()
-            except TimeoutError:
-                pass
-            self._look.clear()
-            if self._probe.silent:
-                log.warning("pub/sub has been silent for two checks: connecting anew")
-                self._probe.forget()
-                self._channels.restart()
-            try:
-                await self._check_once()
-            except (RedisError, OSError) as error:
-                log.warning("cannot check sessions while Redis is away: %s", error)
-
-    async def _check_once(self) -> None:
-        if self._channels.connected:
-            await self._probe.send(self._redis)
-        self.flow.sample = True
-        seconds, micros = await self._redis.time()
-        self._offset_ms = seconds * 1000 + micros // 1000 - time.time_ns() // 1_000_000
-        settled = [s for s in self._sessions.values() if s.listening and s.feed.settled]
-        suspects: list[tuple[Followed, bytes | None, bytes]] = []
-        for start in range(0, len(settled), TOPS):
-            chunk = settled[start : start + TOPS]
-            asked = [session.feed.top for session in chunk]
-            tops = await self._store.tops([session.feed.session_id for session in chunk])
-            for session, ours, theirs in zip(chunk, asked, tops, strict=True):
-                self.flow.checked += 1
-                if theirs == session.feed.top:
-                    self._kick(session)
-                else:
-                    suspects.append((session, ours, theirs))
-        if suspects:
-            # What Redis has published already may be on its way here, where much is.
-            await asyncio.sleep(min(UNDER_WAY, self._check_every / 4))
-        for session, ours, theirs in suspects:
-            self.flush(session)
-            was_settled = session.feed.settled
-            session.feed.check(ours, theirs)
-            if session.feed.settled:
-                self._kick(session)
-            else:
-                self.flow.repaired += was_settled
-                self._mender.soon(session)
 
     async def _tidy(self) -> None:
         while True:

@@ -25,7 +25,7 @@ class Followed:
         self.idle_since: float | None = None
         self.listeners: list[Callable[[Publication], None]] = []
         #: Pages of the history that are being read, by the cursor before them.
-        self.pages: dict[bytes, asyncio.Future[History | None]] = {}
+        self.pages: dict[bytes, asyncio.Future[History | None]] | None = None
 
     @property
     def idle(self) -> bool:

@@ -307,10 +307,13 @@ class Streams:
         try:
             while True:
                 await asyncio.sleep(self._every)
+                now, wall = loop.time(), time.time()
                 for number, stream in enumerate(list(self._open), 1):
-                    stream.tick(loop.time(), time.time())
+                    # One object for many: each keeps the time at which it was heard.
+                    stream.tick(now, wall)
                     if number % SWEEP_CHUNK == 0:
                         await asyncio.sleep(0)
+                        now, wall = loop.time(), time.time()
         finally:
             tasks = list(self._tasks)
             for task in tasks:

@@ -327,6 +327,9 @@ class Socket(Stream):
         if session_id not in self.subscribers and len(self.subscribers) >= limit:
             raise TooMany(f"This socket follows {limit} sessions already.")
         self._drop(session_id)
+        session_id = self.fanout.name_of(session_id)
+        if session_id == self._session_id:
+            self._session_id = session_id
         subscriber = Subscriber(session_id, self, after=cursor_of(frame.after), ref=frame.ref)
         self.subscribers[session_id] = subscriber
         try:

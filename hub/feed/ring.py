@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
-from itertools import islice
 
 from hub.events import Publication
 
@@ -23,7 +21,8 @@ class Ring:
     def __init__(self, top: bytes) -> None:
         self.base = top
         self.top = top
-        self._entries: deque[Publication] = deque()
+        # A list, not a deque: most rings are empty, and an empty deque has 760 bytes.
+        self._entries: list[Publication] = []
         self._size = 0
         self._start = 0  # the place of `base`; places only grow
         self._at: dict[bytes, int] = {top: 0}
@@ -44,7 +43,7 @@ class Ring:
         while len(self._entries) > RING_ENTRIES or (
             self._size > RING_BYTES and len(self._entries) > 1
         ):
-            oldest = self._entries.popleft()
+            oldest = self._entries.pop(0)
             self._size -= len(oldest.body)
             del self._at[self.base]
             self.base = oldest.cursor
@@ -55,4 +54,4 @@ class Ring:
         place = self._at.get(cursor)
         if place is None:
             return None
-        return list(islice(self._entries, place - self._start, None))
+        return self._entries[place - self._start :]

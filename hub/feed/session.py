@@ -68,7 +68,7 @@ class Feed:
         self._held_at_read = 0
         self._spilled = False
         #: Jobs whose end was put in order since the doubt began: what is held of them is old.
-        self._ended: set[bytes] = set()
+        self._ended: set[bytes] | None = None
         self._latest = Latest()
 
     @property
@@ -101,7 +101,7 @@ class Feed:
         self._ring = Ring(ZERO)
         self._fresh = []
         self._drop_held()
-        self._ended.clear()
+        self._ended = None
         self.settled = True
         self.epoch += 1
         return told
@@ -231,6 +231,7 @@ class Feed:
     def _mended(self, publication: Publication) -> None:
         self._accept(publication)
         if ends(publication):
+            self._ended = self._ended or set()
             self._ended.add(publication.key)
 
     def _merge(self, entries: Sequence[Publication]) -> None:
@@ -251,7 +252,7 @@ class Feed:
         replay(min((place[p.cursor] for p in held if p.cursor in place), default=len(entries)))
         for index, publication in enumerate(held):
             if publication.kind != "L":
-                if publication.key not in self._ended:
+                if self._ended is None or publication.key not in self._ended:
                     self._accept(publication)
             elif publication.cursor in place:
                 replay(place[publication.cursor] + 1)
@@ -266,7 +267,7 @@ class Feed:
         replay(len(entries))
         if not spilled:
             self.settled = True
-            self._ended.clear()
+            self._ended = None
 
     def _stale(self, publication: Publication, known: bool) -> bool:
         """Whether a held event that does not connect is old, or was taken back: the history that
@@ -284,14 +285,14 @@ class Feed:
         """The hello of a starting subscriber is being made. What was skipped before this is in
         what is read for it."""
         subscriber.again = False
-        subscriber.progress.clear()
-        subscriber.gaps.clear()
+        subscriber.unmark()
 
     def started(self, subscriber: Subscriber, cursor: bytes) -> None:
         """Its hello was handed over, at this cursor. A no-op once it was detached."""
         if subscriber not in self.behind:
             return
-        subscriber.cursor = cursor
+        # The one object that all who stand there share.
+        subscriber.cursor = self.top if cursor == self.top and self.top else cursor
         subscriber.ref = None
         if not subscriber.again:
             subscriber.state = "lagging"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from hub.events import Publication, seq
 from hub.feed.batch import Batch, ends
 
 #: Jobs of which a subscriber remembers what it skipped. Past that it gets a hello instead.
 MARKS = 256
+#: Of those that have skipped nothing, which are nearly all: shared, and never added to.
+NO_PROGRESS: Final[dict[bytes, None]] = {}
+NO_GAPS: Final[dict[bytes, tuple[int, int]]] = {}
 
 
 class Outlet(Protocol):
@@ -79,8 +82,8 @@ class Subscriber:
         self.state: Literal["starting", "live", "lagging", "ended"] = "starting"
         self.cursor = b""
         self.again = False
-        self.progress: dict[bytes, None] = {}
-        self.gaps: dict[bytes, tuple[int, int]] = {}
+        self.progress = NO_PROGRESS
+        self.gaps = NO_GAPS
 
     def skip(self, publications: Iterable[Publication]) -> None:
         """Marks what it will not get: the latest progress and the extent of logs, by job.
@@ -92,9 +95,13 @@ class Subscriber:
             if self.job is not None and key != self.job:
                 continue
             if publication.kind == "P":
+                if self.progress is NO_PROGRESS:
+                    self.progress = {}
                 self.progress[key] = None
             elif publication.kind == "G":
                 first, last = self.gaps.get(key, (publication.first, publication.last))
+                if self.gaps is NO_GAPS:
+                    self.gaps = {}
                 self.gaps[key] = (min(first, publication.first), max(last, publication.last))
             elif ends(publication) and self._has(publication):
                 # Nothing about a job follows its end, which says how far the log went.
@@ -112,5 +119,9 @@ class Subscriber:
         self.state = "starting"
         self.after = after
         self.again = True
-        self.progress.clear()
-        self.gaps.clear()
+        self.unmark()
+
+    def unmark(self) -> None:
+        """Forgets what it skipped."""
+        self.progress = NO_PROGRESS
+        self.gaps = NO_GAPS

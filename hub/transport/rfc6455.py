@@ -114,6 +114,11 @@ class Reader:
         self._message: bytearray | None = None
         self._decoder: Any = None
 
+    @property
+    def idle(self) -> bool:
+        """Whether it holds nothing: another one would do as well."""
+        return not self._buffer and self._message is None
+
     def feed(self, data: bytes) -> None:
         """Takes bytes as they come."""
         if not self._buffer:

@@ -72,6 +72,7 @@ class Wire(asyncio.Protocol):
         "_full",
         "_heard",
         "_heard_at",
+        "_limit",
         "_mark",
         "_out",
         "_out_size",
@@ -93,7 +94,9 @@ class Wire(asyncio.Protocol):
         self._owner = owner
         self._turns = turns
         self._bound = bound
-        self._reader = Reader(limit)
+        self._limit = limit
+        #: There while it holds something: most connections say nothing most of the time.
+        self._reader: Reader | None = None
         self._transport: asyncio.Transport
         self._connections: set[Any] | None = None
         self._out: bytes | list[bytes] | None = None
@@ -158,6 +161,8 @@ class Wire(asyncio.Protocol):
         self._heard = True
         if self._deaf:
             return
+        if self._reader is None:
+            self._reader = Reader(self._limit)
         self._reader.feed(data)
         if not (self._busy or self._full):
             self._pull()
@@ -174,10 +179,15 @@ class Wire(asyncio.Protocol):
 
     def _pull(self) -> None:
         """Takes the messages that are here."""
+        reader = self._reader
+        if reader is None:
+            return
         try:
             for _ in range(MESSAGES):
-                message = self._reader.next()
+                message = reader.next()
                 if message is None:
+                    if reader.idle:
+                        self._reader = None
                     return
                 if not self._take(message.opcode, message.data):
                     return
@@ -243,7 +253,7 @@ class Wire(asyncio.Protocol):
         if not self._closing:
             self._last(close_frame(error.code, error.reason))
         self._deaf = True
-        self._reader = Reader(0)
+        self._reader = None
         self._owner.leaving()
         if self._transport.is_closing():
             return

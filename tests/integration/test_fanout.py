@@ -375,4 +375,4 @@ async def test_a_page_is_read_once_for_all_who_wait_for_it(
     assert len(reads) == 2
     assert all(page is pages[0] for page in pages)
     assert len(pages[0].entries) == 1
-    assert session.pages == {}
+    assert session.pages is None
