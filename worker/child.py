@@ -25,7 +25,10 @@ OnLine = Callable[[str, str], None]
 
 class Child:
     """One supervised process, in a session of its own so that a terminal's Ctrl-C reaches the
-    supervisor alone, which ends its children in order."""
+    supervisor alone, which ends its children in order.
+
+    Until `started` is set it is not started again: what ends before it ever worked would only end
+    once more. Then `ended` is its status, and `last_line` what it said last."""
 
     def __init__(
         self,
@@ -40,6 +43,9 @@ class Child:
         self._env = env
         self._on_line = on_line
         self._fds = fds
+        self.started = False
+        self.ended: int | None = None
+        self.last_line = ""
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
 
@@ -50,7 +56,7 @@ class Child:
         return None if process is None or process.returncode is not None else process.pid
 
     async def run(self) -> None:
-        """Keeps the process running until `stop`."""
+        """Keeps the process running until `stop`, or until it ends before it was `started`."""
         delay = _BACKOFF_FIRST
         while not self._stopping:
             started = time.monotonic()
@@ -69,6 +75,9 @@ class Child:
             code = await self._process.wait()
             if self._stopping:
                 return
+            if not self.started:
+                self.ended = code
+                return
             if time.monotonic() - started > _LONG_LIFE:
                 delay = _BACKOFF_FIRST
             self._on_line(self.name, f"ended with status {code}; starting it again")
@@ -84,7 +93,9 @@ class Child:
                 continue
             if not line:
                 return
-            self._on_line(self.name, line.decode(errors="replace").rstrip())
+            said = line.decode(errors="replace").rstrip()
+            self.last_line = said or self.last_line
+            self._on_line(self.name, said)
 
     async def stop(self, timeout: float) -> None:
         """Ends it: TERM, and KILL for its whole session after `timeout` seconds."""

@@ -17,7 +17,8 @@ WORKER_COMMANDS: Final = {
     ),
     "demo": Lazy(
         "worker.demo.command:demo",
-        "Play the conversation of the README in this terminal, and check that all of it comes true.",
+        "Play the conversation of the README in this terminal,"
+        " and check that all of it comes true.",
     ),
 }
 

@@ -36,6 +36,9 @@ def dev(
         Path, typer.Option(help="where jobs, secret and API key are kept")
     ] = DEFAULT_DATA_DIR,
     concurrency: Annotated[int, typer.Option("--concurrency", "-c", help="jobs at once")] = 8,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="start the worker anew when a source changes")
+    ] = False,
     open_browser: Annotated[
         bool, typer.Option("--open", help="open the link in a browser")
     ] = False,
@@ -50,6 +53,7 @@ def dev(
             port=port,
             tasks=tasks,
             concurrency=concurrency,
+            reload=reload,
             on_line=_print_line,
         )
         asyncio.run(_serve(stack, open_browser))

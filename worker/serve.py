@@ -232,4 +232,7 @@ async def _reload(runner: Runner, sources: Sources) -> None:
 
 
 if __name__ == "__main__":
-    typer.run(worker)
+    # An error in the user's own module is shown as Python shows it.
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(worker)
+    app()

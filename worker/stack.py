@@ -31,6 +31,8 @@ DEV_GRANT: Final = Grant(
 )
 
 _START, _LOOK = 20.0, 0.03
+#: How long tasks that can be loaded take at most; tasks that cannot are not waited for.
+_MENDED = 5.0
 _STOP = {"worker": 12.0, "hub": 8.0, "valkey": 8.0}
 # sun_path holds 108 bytes on Linux and 104 on macOS.
 _SOCKET_PATH_BYTES = 100
@@ -41,7 +43,9 @@ class Stack:
 
     `data_dir` keeps the jobs, a secret and an API key from one start to the next, and one stack
     at a time may use it. `port` 0 picks a free one. `tasks` is what the worker serves: a module
-    or a toml file. Raises SettingsError where it cannot start, saying what to change."""
+    or a toml file. With `reload` the worker starts anew when a source of its tasks changes; where
+    they cannot be loaded it waits for that, and the rest is there meanwhile. Raises SettingsError
+    where it cannot start, saying what to change."""
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class Stack:
         port: int = 0,
         tasks: str | None = None,
         concurrency: int = 8,
+        reload: bool = False,
         on_line: OnLine = lambda name, line: None,
         env: Mapping[str, str] | None = None,
     ) -> None:
@@ -59,6 +64,7 @@ class Stack:
         self.port = port or _free_port(host)
         self._tasks = tasks
         self._concurrency = concurrency
+        self._reload = reload
         self._on_line = on_line
         self._environ = dict(os.environ if env is None else env)
         self._children: list[Child] = []
@@ -116,9 +122,12 @@ class Stack:
             env,
         )
         serve = ["worker", *([self._tasks] if self._tasks else []), "-c", str(self._concurrency)]
+        serve += ["--reload"] if self._reload else []
         self._add("worker", self._jobcast(*serve, "--grace", "3", "--name", "dev"), env)
         await self._wait("hub", self._hub_is_ready)
-        await self._wait("worker", self._worker_is_ready)
+        await self._wait("worker", self._worker_is_ready, _MENDED if self._reload else None)
+        for child in self._children:
+            child.started = True
         self._tell_address()
 
     def _tell_address(self) -> None:
@@ -166,12 +175,21 @@ class Stack:
         self._children.append(child)
         self._supervisors.append(asyncio.create_task(child.run(), name=f"supervise {name}"))
 
-    async def _wait(self, name: str, ready: Callable[[], Any]) -> None:
-        for _ in range(int(_START / _LOOK)):
+    async def _wait(
+        self, name: str, ready: Callable[[], Any], patience: float | None = None
+    ) -> None:
+        """Returns when it is ready, or after `patience` seconds, where some are given. Raises
+        SettingsError when it is not within 20 s, and as soon as any of the processes has ended."""
+        for _ in range(int((patience or _START) / _LOOK)):
             if await ready():
                 return
+            for child in self._children:
+                if child.ended is not None:
+                    said = child.last_line or f"it ended with status {child.ended}"
+                    raise SettingsError(f"The {child.name} did not start: {said}")
             await asyncio.sleep(_LOOK)
-        raise SettingsError(f"The {name} did not start within {_START:g} s.")
+        if patience is None:
+            raise SettingsError(f"The {name} did not start within {_START:g} s.")
 
     async def _valkey_is_ready(self) -> bool:
         try:

@@ -45,10 +45,14 @@ class Dev:
 
 
 @asynccontextmanager
-async def dev(data_dir: Path, port: int) -> AsyncIterator[Dev]:
+async def dev(
+    data_dir: Path, port: int, *words: str, cwd: Path | None = None
+) -> AsyncIterator[Dev]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "worker.cli", "dev", "tests.failure.tasks_under_fire"),
+        *(sys.executable, "-P", "-m", "worker.cli", "dev"),
+        *(words or ("tests.failure.tasks_under_fire",)),
         *("--port", str(port), "--data-dir", str(data_dir)),
+        cwd=cwd,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -141,3 +145,43 @@ async def test_a_supervisor_that_is_killed_takes_everything_along(tmp_path: Path
     async with dev(data_dir, port) as again:
         await again.line(LINK)
         assert await again.end(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (None, "no module 'mine'"),
+        pytest.param(
+            "import nothing_there",
+            "ModuleNotFoundError: No module named 'nothing_there'",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("x = 1", "no task in it", marks=pytest.mark.slow),
+    ],
+    ids=["missing", "broken", "empty"],
+)
+async def test_tasks_that_cannot_be_served_end_it_with_a_word(
+    tmp_path: Path, source: str | None, words: str
+) -> None:
+    if source is not None:
+        (tmp_path / "mine.py").write_text(source)
+    async with dev(tmp_path / "data", free_port(), "mine", cwd=tmp_path) as refused:
+        await refused.line(re.compile(rf"jobcast dev: The worker did not start: .*{words}"))
+        assert await refused.process.wait() == 2
+    assert "starting it again" not in "".join(refused.output)
+    assert left_behind(tmp_path / "data") == []
+
+
+@pytest.mark.slow
+async def test_with_reload_the_worker_serves_what_the_source_says_now(tmp_path: Path) -> None:
+    source = tmp_path / "mine.py"
+    task = "from worker import task\n@task\ndef {}() -> int:\n    return 1\n"
+    source.write_text("import nothing_there")
+    async with dev(tmp_path / "data", free_port(), "mine", "--reload", cwd=tmp_path) as running:
+        await running.line(LINK)
+        source.write_text(task.format("first"))
+        await running.line(re.compile("worker dev-.* serves first"))
+        source.write_text(task.format("second_one"))
+        await running.line(re.compile("worker dev-.* serves second_one"))
+        assert await running.end(signal.SIGINT) == 0
+    assert left_behind(tmp_path / "data") == []
