@@ -349,3 +349,10 @@ def test_the_events_of_the_protocol_are_events() -> None:
     for block in shown:
         raw = block.text.encode()
         assert event_of(msgspec.json.decode(raw, type=Frame), raw) is not None, block
+
+
+def test_the_examples_that_are_listed_are_there() -> None:
+    index = (ROOT / "docs" / "README.md").read_text("utf-8").partition("## Examples")[2]
+    named = re.findall(r"`([\w.]+)`", "".join(re.findall(r"^\| (`.+?) \|", index, re.MULTILINE)))
+    assert len(named) > 5
+    assert [name for name in named if not (ROOT / "examples" / name).exists()] == []
