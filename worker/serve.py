@@ -124,7 +124,7 @@ def _serve(
         registry = _loaded(target, allow, sources)
         if registry is None:
             return EXIT_RELOAD
-        agent = _agent(settings) if with_agent else None
+        agent = _agent(settings, registry) if with_agent else None
         if not registry and agent is None:
             raise LoadError("nothing to serve: name a module or a toml file with tasks")
         if target and not registry:
@@ -173,7 +173,7 @@ async def _until_mended(sources: Sources) -> bool:
         return not stop.is_set()
 
 
-def _agent(settings: Settings) -> Callable[[Redis, Scripts], Registry] | None:
+def _agent(settings: Settings, registry: Registry) -> Callable[[Redis, Scripts], Registry] | None:
     if not settings.agent:
         return None
     from hub.agent.openai_model import OpenAiModel
@@ -181,8 +181,11 @@ def _agent(settings: Settings) -> Callable[[Redis, Scripts], Registry] | None:
     from hub.store import Store
     from hub.transitions import Transitions
     from worker.agent_task import agent_registry
+    from worker.hooks import on_stop
 
     model = OpenAiModel(settings.agent_model) if settings.agent_model else None
+    if model is not None:
+        registry.hooks.append(on_stop(model.aclose))
 
     def build(redis: Redis, scripts: Scripts) -> Registry:
         store = Store(redis, scripts)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
+import openai
 import pytest
 
 from hub import keys
@@ -88,7 +89,9 @@ async def talk(
 ) -> AsyncIterator[Talk]:
     await transitions.announce(TASKS)
     async with model_server() as server:
-        yield Talk(store, transitions, settings, server)
+        talk = Talk(store, transitions, settings, server)
+        yield talk
+        await talk.model.aclose()
     assert await check(redis) == []
 
 
@@ -289,12 +292,42 @@ async def test_a_busy_model_is_asked_again(talk: Talk) -> None:
 
 async def test_a_silent_model_is_given_up(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hub.agent.openai_model.RETRIES", 0)
+    await talk.model.aclose()
     talk.model = OpenAiModel("scripted", base_url=talk.server.url, api_key="key", silence=0.1)
     talk.server.script.append(hangs())
     answer = await talk.ask("/echo text=hi")
     assert "it was too slow" in answer.text
+    await talk.model.aclose()
     talk.model = OpenAiModel("m", base_url="http://127.0.0.1:9/v1", api_key="key", silence=1)
     assert "cannot be reached" in (await talk.ask("/echo text=hi")).text
+
+
+async def test_one_client_serves_all_replies_of_a_loop(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    class Counted(openai.AsyncOpenAI):
+        def __init__(self, **options: Any) -> None:
+            made.append(self)
+            super().__init__(**options)
+
+    monkeypatch.setattr(openai, "AsyncOpenAI", Counted)
+    talk.server.script.extend([says("One."), says("Two."), says("Three.")])
+    assert [(await talk.ask("?")).text for _ in range(2)] == ["One.", "Two."]
+    assert len(made) == 1
+
+    async def elsewhere() -> str:
+        reply = await talk.model.reply([], [], heard)
+        await talk.model.aclose()
+        return reply.words
+
+    async def heard(words: str) -> None:
+        pass
+
+    assert await asyncio.to_thread(lambda: asyncio.run(elsewhere())) == "Three."
+    assert len(made) == 2
+    await made[0].close()
 
 
 async def test_what_was_done_is_told_when_the_model_breaks_off(talk: Talk) -> None:
