@@ -11,7 +11,9 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 
 from tests.conftest import free_port
@@ -26,7 +28,7 @@ AGAIN = "again until it says so"
 NOT_RUN = "not run: "
 #: Ports that pages name; each walk has its own in their place.
 PORTS = ("8080", "9000", "9001")
-PATIENCE = 30
+PATIENCE = 60
 
 
 class Walk:
@@ -147,6 +149,44 @@ async def test_the_page_is_true(page: str, tmp_path: Path) -> None:
             if block.language != "text":
                 text = following if following and following.language == "text" else None
                 await here.take(block, text)
+
+
+async def test_what_the_tutorial_says_in_the_page_is_understood(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "tutorial.md"
+    blocks = blocks_of(page)
+    words = re.search("Say “(.+?)”", page.read_text("utf-8"))
+    assert words
+    async with walk(tmp_path) as here:
+        for block in blocks[: [b.note.startswith(BACKGROUND) for b in blocks].index(True) + 1]:
+            await here.take(block, None)
+        key = (tmp_path / ".jobcast" / "api-key").read_text()
+        async with httpx2.AsyncClient(
+            base_url=(tmp_path / ".jobcast" / "url").read_text().strip(),
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=PATIENCE,
+        ) as client:
+
+            async def say(text: str) -> None:
+                answer = await client.post("/sessions/chat:main/messages", json={"text": text})
+                assert answer.status_code == 202, answer.text
+
+            await say(words[1])
+            jobs: list[dict[str, Any]] = []
+            async with asyncio.timeout(PATIENCE):
+                while not jobs:
+                    answer = await client.get("/jobs", params={"session_id": "chat:main"})
+                    jobs = answer.json()["jobs"]
+            path = f"/jobs/{jobs[0]['id']}"
+            assert jobs[0]["params"] == {"version": "1.4.0"}
+            asking = (await client.get(path, params={"wait": 30})).json()
+            assert asking["input"]["prompt"] == "Publish 1.4.0?"
+            await say("yes")
+            async with asyncio.timeout(PATIENCE):
+                while (job := (await client.get(path, params={"wait": 5})).json())["input"]:
+                    pass
+            if job["status"] != "completed":
+                job = (await client.get(path, params={"wait": 30})).json()
+            assert job["status"] == "completed"
 
 
 def test_output_that_differs_is_found() -> None:

@@ -40,8 +40,8 @@ FOREIGN = frozenset(
     | {"nginx", "node", "npm", "openssl", "pip", "python", "python3", "redis-cli", "source"}
     | {"systemctl", "tee", "uv", "uvicorn", "valkey-cli"}
 )
-#: For people's eyes: output, requests, and what has a test elsewhere.
-SHOWN = frozenset({"http", "text", "ts", "diff"})
+#: For people's eyes: output, and what goes over the wire.
+SHOWN = frozenset({"http", "text"})
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 #: Elements without an end tag.
 VOID = frozenset({"br", "hr", "img", "input", "link", "meta"})
