@@ -112,9 +112,13 @@ class Prefork:
         for slot in self._slots:
             if not slot.pid and not self._stopping and time.monotonic() >= slot.start_at:
                 slot.began, slot.ready = time.monotonic(), False
+                # Until it is a process of its own, a child would take a signal for the parent, who
+                # would hear it twice.
+                signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
                 slot.pid = os.fork()
                 if not slot.pid:
                     self._become(slot.number)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
 
     def _hear_signals(self) -> None:
         for number in _drain(self._woken):
@@ -174,6 +178,7 @@ class Prefork:
             signal.set_wakeup_fd(-1)
             for known in self._signals:
                 signal.signal(known, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
             # A terminal's Ctrl-C is for the parent, which says it once.
             os.setpgid(0, 0)
             for fd in self._parents:
