@@ -23,7 +23,7 @@ each event. `jobcast --install-completion` teaches your shell.
 
 ```sh
 jobcast tasks                                        # what can be queued
-jobcast enqueue run_tests pattern=auth --watch       # queue, follow, exit with the job's fate
+jobcast enqueue run_tests keyword=auth --watch       # queue, follow, exit with the job's fate
 jobcast watch chat:main                              # live cards; plain lines in a pipe
 jobcast logs -f 01991f7c-2b6a-7c3d-8e4f-0123456789ab
 jobcast jobs --status failed --json
