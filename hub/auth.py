@@ -18,6 +18,7 @@ from typing import Any, Final
 import jwt
 
 from hub.errors import Refused, Unauthenticated
+from hub.hs256 import NotSigned, claims_of
 from hub.principal import (
     MAX_SESSIONS,
     MAX_TTL,
@@ -123,22 +124,15 @@ class Authenticator:
 
     def _token(self, token: str) -> Principal:
         try:
-            claims = jwt.decode(
-                token,
-                self._secret,
-                algorithms=[_ALGORITHM],
-                leeway=LEEWAY,
-                options={
-                    "require": ["exp", "sub"],
-                    "verify_exp": False,
-                    "verify_iat": False,
-                    "verify_aud": False,
-                },
-            )
-        except jwt.MissingRequiredClaimError as error:
-            raise Unauthenticated(f"The token lacks the claim {error.claim}.") from None
-        except (jwt.PyJWTError, ValueError):
+            claims = claims_of(token, self._secret)
+            begins = claims.get("nbf", 0)
+            if not isinstance(begins, int | float) or begins > self._clock() + LEEWAY:
+                raise NotSigned("its time has not come")
+        except NotSigned:
             raise Unauthenticated("The token is not one that this hub has signed.") from None
+        for name in ("exp", "sub"):
+            if claims.get(name) is None:
+                raise Unauthenticated(f"The token lacks the claim {name}.")
         return self._principal(claims)
 
     def _principal(self, claims: Mapping[str, Any]) -> Principal:
