@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from hub.cli.follow import end_as, follow_job
+from hub.cli.follow import Watch, tell_queued
 from hub.cli.hub_command import Hub, hub_command
 from hub.cli.show import JobId
 from hub.errors import Conflict
@@ -27,22 +27,11 @@ def cancel(hub: Hub, job_id: JobId) -> None:
 def retry(
     hub: Hub,
     job_id: JobId,
-    watch: Annotated[
-        bool,
-        typer.Option("--watch", "-w", help="follow it; exits 0 completed, 1 failed, 2 cancelled"),
-    ] = False,
+    watch: Watch = False,
 ) -> None:
     """Queue a new job that does what an ended one did, and print its id."""
     queued = hub.client.retry(job_id)
-    if hub.json and not watch:
-        hub.put(queued)
-    elif not hub.json:
-        hub.say(queued.job_id)
-    if watch:
-        job = follow_job(hub, queued.job)
-        if hub.json:
-            hub.put(job)
-        end_as(job)
+    tell_queued(hub, queued, watch)
 
 
 @hub_command

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from msgspec import UNSET
 
-from hub.cli.follow import end_as, follow_job
+from hub.cli.follow import Watch, tell_queued
 from hub.cli.hub_command import Hub, hub_command
 from hub.cli.params import params_of, task_named
 
@@ -28,10 +28,7 @@ def enqueue(
     session: Annotated[
         str, typer.Option("--session", "-s", help="the session that is told of it")
     ] = DEFAULT_SESSION,
-    watch: Annotated[
-        bool,
-        typer.Option("--watch", "-w", help="follow it; exits 0 completed, 1 failed, 2 cancelled"),
-    ] = False,
+    watch: Watch = False,
     key: Annotated[
         str | None,
         typer.Option(help="while a job of the session with it is live, there is no second"),
@@ -71,12 +68,4 @@ def enqueue(
         max_attempts=max_attempts,
         durable=durable,
     )
-    if hub.json and not watch:
-        hub.put(queued)
-    elif not hub.json:
-        hub.say(queued.job_id)
-    if watch:
-        job = follow_job(hub, queued.job)
-        if hub.json:
-            hub.put(job)
-        end_as(job)
+    tell_queued(hub, queued, watch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
@@ -23,9 +23,15 @@ from hub.client.events import (
 from hub.client.view import View
 from hub.errors import JobcastError, NotFound
 from hub.jobs import Job
+from hub.responses import Queued
 
 #: The exit status that tells of a job's fate.
 FATES: Final = {"completed": 0, "failed": 1, "cancelled": 2}
+
+Watch = Annotated[
+    bool,
+    typer.Option("--watch", "-w", help="follow it; exits 0 completed, 1 failed, 2 cancelled"),
+]
 
 _KINDS: Final = {
     Hello: "hello",
@@ -94,9 +100,18 @@ def follow_job(hub: Hub, job: Job) -> Job:
     return hub.client.job(job.id)
 
 
-def end_as(job: Job) -> None:
-    """Ends the command with the job's fate: 0 completed, 1 failed, 2 cancelled."""
-    raise typer.Exit(FATES[job.status])
+def tell_queued(hub: Hub, queued: Queued, watch: bool) -> None:
+    """Tells of a job that was queued. With `watch`, shows it until it has ended, and ends the
+    command with its fate: 0 completed, 1 failed, 2 cancelled."""
+    if not hub.json:
+        hub.say(queued.job_id)
+    elif not watch:
+        hub.put(queued)
+    if watch:
+        job = follow_job(hub, queued.job)
+        if hub.json:
+            hub.put(job)
+        raise typer.Exit(FATES[job.status])
 
 
 def _concerns(event: Event, job_id: str) -> bool:

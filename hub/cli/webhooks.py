@@ -72,11 +72,7 @@ def add(
 @hub_command
 def show(hub: Hub, webhook_id: WebhookId) -> None:
     """Show a webhook, with its secret for the credential that registered it."""
-    hook = hub.client.webhook(webhook_id)
-    if hub.json:
-        hub.put(hook)
-    else:
-        _tell(hub, hook)
+    _tell(hub, hub.client.webhook(webhook_id))
 
 
 @webhooks.command()
@@ -102,10 +98,7 @@ def edit(
         description=UNSET if description is None else description or None,
         enabled=UNSET if enabled is None else enabled,
     )
-    if hub.json:
-        hub.put(hook)
-    else:
-        _tell(hub, hook)
+    _tell(hub, hook)
 
 
 @webhooks.command()
@@ -158,6 +151,9 @@ def _with_secret(hub: Hub, hook: OwnedWebhook) -> None:
 
 def _tell(hub: Hub, hook: OwnedWebhook) -> None:
     """All of it, a line each."""
+    if hub.json:
+        hub.put(hook)
+        return
     fields: dict[str, Any] = msgspec.structs.asdict(hook)
     fields |= {"types": " ".join(hook.types), "session_id": hook.session_id or "all"}
     for name in ("id", "url", "session_id", "types", "description", "owner", "created_at"):

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
-from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
+from typing import Any, Self, TypeVar
 
 import httpcore2
 
-from hub.client import calls, webhook_calls
 from hub.client.address import address_of
 from hub.client.call import TRIES, Again, Pause, Renew, Reply, Request, Script
 from hub.client.errors import Unreachable
 from hub.client.events import Event, Hello
 from hub.client.logs import LOOK, WAIT, LogFollower
+from hub.client.methods import Methods
 from hub.client.subscription import Subscription
 from hub.client.wire import (
     HTTP_FAILURES,
@@ -29,39 +28,10 @@ from hub.client.wire import (
 from hub.errors import Unauthenticated
 from hub.store import LogLine
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class _Method(Generic[P, T]):
-    """A call as a method that is awaited."""
-
-    def __init__(self, script: Callable[P, Script[T]]) -> None:
-        self._script = script
-        self.__doc__ = script.__doc__
-
-    @overload
-    def __get__(self, client: None, owner: type[Client]) -> Self: ...
-
-    @overload
-    def __get__(
-        self, client: Client, owner: type[Client]
-    ) -> Callable[P, Coroutine[Any, Any, T]]: ...
-
-    def __get__(
-        self, client: Client | None, owner: type[Client]
-    ) -> Self | Callable[P, Coroutine[Any, Any, T]]:
-        if client is None:
-            return self
-
-        @functools.wraps(self._script)
-        def method(*args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
-            return client.run(self._script(*args, **kwargs))
-
-        return method
-
-
-class Client:
+class Client(Methods):
     """A hub, spoken to over HTTP and WebSocket: `async with Client(url, token) as client`.
 
     `token` is an API key or a session token. `renew` gives a fresh one when the hub refuses it
@@ -103,42 +73,6 @@ class Client:
     async def aclose(self) -> None:
         """Closes its connections."""
         await self._pool.aclose()
-
-    enqueue = _Method(calls.enqueue)
-    enqueue_many = _Method(calls.enqueue_many)
-    job = _Method(calls.job)
-    jobs = _Method(calls.jobs)
-    cancel = _Method(calls.cancel)
-    retry = _Method(calls.retry)
-    answer = _Method(calls.answer)
-    logs = _Method(calls.logs)
-    tell = _Method(calls.tell)
-    wait = _Method(calls.wait)
-    session = _Method(calls.session)
-    sessions = _Method(calls.sessions)
-    delete_session = _Method(calls.delete_session)
-    messages = _Method(calls.messages)
-    say = _Method(calls.say)
-    tasks = _Method(calls.tasks)
-    new_token = _Method(calls.new_token)
-    queues = _Method(calls.queues)
-    workers = _Method(calls.workers)
-    pause = _Method(calls.pause)
-    resume = _Method(calls.resume)
-    create_webhook = _Method(webhook_calls.create_webhook)
-    webhooks = _Method(webhook_calls.webhooks)
-    webhook = _Method(webhook_calls.webhook)
-    edit_webhook = _Method(webhook_calls.edit_webhook)
-    rotate_webhook = _Method(webhook_calls.rotate_webhook)
-    delete_webhook = _Method(webhook_calls.delete_webhook)
-    webhook_secret = _Method(webhook_calls.webhook_secret)
-    test_webhook = _Method(webhook_calls.send_test)
-    deliveries = _Method(webhook_calls.deliveries)
-    job_deliveries = _Method(webhook_calls.job_deliveries)
-    delivery = _Method(webhook_calls.delivery)
-    replay_delivery = _Method(webhook_calls.replay_delivery)
-    replay_deliveries = _Method(webhook_calls.replay_deliveries)
-    get = _Method(calls.get)
 
     async def subscribe(
         self, session_id: str, *, after: str | None = None, on_lost: OnLost | None = None

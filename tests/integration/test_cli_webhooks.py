@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from standardwebhooks import Webhook as Verifier
 from hub.client import Client
 from hub.requests import ForeignCompleted
 from hub.settings import Settings
-from tests.conftest import API_KEY, SECRET, Server, wait_until
+from tests.conftest import API_KEY, wait_until
 from tests.integration.test_cli import Shell
 from tests.integration.webhooks.steps import OK
 from tests.receiver import answer, serving
@@ -19,15 +20,8 @@ from tests.running_hub import Hub
 
 
 @pytest.fixture
-def settings(valkey: Server) -> Settings:
-    return Settings(
-        redis_url=valkey.url,
-        secret=SECRET,
-        api_keys=f"test:{API_KEY}",
-        port=0,
-        webhook_allow_http=True,
-        webhook_allow_nets="127.0.0.1",
-    )
+def settings(settings: Settings) -> Settings:
+    return replace(settings, webhook_allow_http=True, webhook_allow_nets="127.0.0.1")
 
 
 @pytest.fixture

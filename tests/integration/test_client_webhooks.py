@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,22 +16,15 @@ from hub.requests import ForeignCompleted
 from hub.settings import Settings
 from hub.transitions import Transitions
 from tests.announced import TASKS
-from tests.conftest import API_KEY, SECRET, Server, wait_until
+from tests.conftest import API_KEY, wait_until
 from tests.integration.webhooks.steps import OK
 from tests.receiver import answer, serving
 from tests.running_hub import Hub
 
 
 @pytest.fixture
-def settings(valkey: Server) -> Settings:
-    return Settings(
-        redis_url=valkey.url,
-        secret=SECRET,
-        api_keys=f"test:{API_KEY}",
-        port=0,
-        webhook_allow_http=True,
-        webhook_allow_nets="127.0.0.1",
-    )
+def settings(settings: Settings) -> Settings:
+    return replace(settings, webhook_allow_http=True, webhook_allow_nets="127.0.0.1")
 
 
 class InThread:
