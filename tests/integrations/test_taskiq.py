@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -13,7 +14,7 @@ from taskiq_redis import ListQueueBroker, RedisAsyncResultBackend, RedisStreamBr
 
 from tests.integrations.conftest import Beside, Process
 from tests.liveness import wait_until
-from worker.integrations.taskiq import install
+from worker.integrations.taskiq import _InThread, install
 
 pytestmark = pytest.mark.slow
 
@@ -205,3 +206,14 @@ async def test_a_worker_that_is_killed_and_a_stream_that_hands_out_again(
     [job] = await beside.until_types("pending", "running", "pending", "running", "completed")
     assert (job.result, job.attempt) == ("go", 1)
     assert await result(sent) == "go"
+
+
+def plain() -> str:
+    """A function as a process pool gets it."""
+    return "ran"
+
+
+def test_a_function_may_go_to_another_process() -> None:
+    guarded = _InThread(plain)
+    assert guarded() == "ran"
+    assert pickle.loads(pickle.dumps(guarded)) is plain

@@ -33,6 +33,7 @@ from arq.worker import Function, JobExecutionFailed, Retry, RetryJob, func
 from hub.settings import Settings
 from worker.integrations.reporter import LEASE, SESSION_HEADER, Reporter
 from worker.integrations.run import Run
+from worker.integrations.sessions import asked
 from worker.integrations.stopping import CancelledInJobcast, Stoppable
 
 #: A session for a job, from its function's name, args and kwargs; None: it is none of Jobcast's.
@@ -45,6 +46,7 @@ JOB_TIMEOUT: Final = 300.0
 MAX_TRIES: Final = 5
 HELD_PAST_TIMEOUT: Final = 10.0
 ROOM: Final = 60.0
+#: What a wrapped function leaves in its `ctx`, for the hook after it.
 _OUTCOME: Final = "jobcast_outcome"
 
 
@@ -84,10 +86,7 @@ class _Queueing:
 
     def __init__(self, reporter: Reporter, session_of: SessionOf | None) -> None:
         self._reporter = reporter
-        self._session_of = session_of
-
-    def session(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-        return None if self._session_of is None else self._session_of(name, args, kwargs)
+        self.session = asked(session_of)
 
     def of(self, pool: Any) -> None:
         """Wraps a pool's `enqueue_job`."""
@@ -133,6 +132,7 @@ class _ToldJob(Job):
 class _Outcome:
     """What a function's wrapper knows of it at its end; `error` is None where it returned."""
 
+    function: Any
     began: float
     value: Any = None
     error: BaseException | None = None
@@ -186,8 +186,7 @@ class _Worker:
 
         @functools.wraps(coroutine)
         async def wrapper(ctx: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-            ctx[_OUTCOME] = outcome = _Outcome(time.monotonic())
-            ctx["jobcast_function"] = function
+            ctx[_OUTCOME] = outcome = _Outcome(function, time.monotonic())
             session = kwargs.pop(SESSION_HEADER, None) or self._queueing.session(name, args, kwargs)
             told = self._reporter.describe(
                 ctx["job_id"],
@@ -220,7 +219,7 @@ class _Worker:
         run, outcome = self._reporter.run_of(ctx["job_id"]), ctx.get(_OUTCOME)
         if run is None or outcome is None:
             return
-        function, error = ctx["jobcast_function"], outcome.error
+        function, error = outcome.function, outcome.error
         again = ctx["job_try"] < self._tries(function)
         if error is None:
             self._reporter.completed(run, outcome.value)

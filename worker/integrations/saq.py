@@ -30,6 +30,7 @@ from hub.foreign import ForeignJob
 from hub.settings import Settings
 from worker.integrations.reporter import LEASE, SESSION_HEADER, Reporter
 from worker.integrations.run import Run, current_run
+from worker.integrations.sessions import asked
 from worker.integrations.stopping import CancelledInJobcast
 
 log = logging.getLogger("jobcast.integrations")
@@ -74,7 +75,7 @@ class _SaqJobcast:
         show_result: bool,
     ) -> None:
         self._queue = queue
-        self._session_of = session_of
+        self._session_of = asked(session_of)
         self._running: dict[str, tuple[asyncio.AbstractEventLoop, Job]] = {}
         self._reporter = Reporter(
             "saq",
@@ -99,7 +100,7 @@ class _SaqJobcast:
 
     async def _before_enqueue(self, job: Job) -> None:
         """What `session_of` says here travels along: the worker may not have it."""
-        if self._session_of is not None and SESSION_HEADER not in job.meta:
+        if SESSION_HEADER not in job.meta:
             session = self._session_of(job)
             if session is not None:
                 job.meta[SESSION_HEADER] = session
@@ -133,8 +134,10 @@ class _SaqJobcast:
             await original(job, **kwargs)
             if kwargs.get("status") == Status.ACTIVE:
                 await self._start(job)
-            elif "progress" in kwargs and (run := self._run(job)) is not None:
-                run.progress(100.0 * kwargs["progress"])
+            elif (run := self._run(job)) is not None:
+                done = kwargs.get("progress")
+                if isinstance(done, int | float):
+                    run.progress(100.0 * done)
 
         return update
 

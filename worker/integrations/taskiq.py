@@ -28,6 +28,7 @@ from hub.foreign import ForeignJob
 from hub.settings import Settings
 from worker.integrations.reporter import LEASE, SESSION_HEADER, Reporter
 from worker.integrations.run import Run, current_run
+from worker.integrations.sessions import asked
 from worker.integrations.stopping import CancelledInJobcast, Stoppable
 
 #: A session for a task, from its name, args and kwargs; None: it is none of Jobcast's.
@@ -91,7 +92,7 @@ class JobcastMiddleware(TaskiqMiddleware):
     ) -> None:
         super().__init__()
         self._stoppable = Stoppable()
-        self._session_of = session_of
+        self._session_of = asked(session_of)
         self._running: dict[str, _Running] = {}
         self.reporter = Reporter(
             "taskiq",
@@ -123,7 +124,7 @@ class JobcastMiddleware(TaskiqMiddleware):
 
     def pre_send(self, message: TaskiqMessage) -> TaskiqMessage:
         """What `session_of` says here travels along: the worker may not have it."""
-        if self._session_of is not None and SESSION_HEADER not in message.labels:
+        if SESSION_HEADER not in message.labels:
             session = self._session_of(message.task_name, message.args, message.kwargs)
             if session is not None:
                 message.labels[SESSION_HEADER] = session
