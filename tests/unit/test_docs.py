@@ -43,6 +43,7 @@ FOREIGN = frozenset(
 #: For people's eyes: output, and what goes over the wire.
 SHOWN = frozenset({"http", "text"})
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+SAMPLE = tomllib.loads((ROOT / "jobcast.toml").read_text("utf-8"))["tasks"]
 #: Elements without an end tag.
 VOID = frozenset({"br", "hr", "img", "input", "link", "meta"})
 
@@ -256,6 +257,18 @@ def check_jobcast(words: list[str]) -> None:
     known = {flag for part in command.params for flag in (*part.opts, *part.secondary_opts)}
     used = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
     assert used <= known | {"--help"}, f"jobcast {command.name}"
+    if command.name == "enqueue":
+        check_enqueue(*words)
+
+
+def check_enqueue(task: str, *words: str) -> None:
+    """The task is the sample's, with these params, or one that a page writes."""
+    named = {word.partition("=")[0].rstrip(":") for word in words if re.match(r"[a-z_]+:?=", word)}
+    if task in SAMPLE:
+        assert named <= SAMPLE[task].get("params", {}).keys(), f"{task}: {named}"
+    else:
+        written = [block for block in BLOCKS if f"def {task}(" in block.text]
+        assert written, f"{task} is no task of any page"
 
 
 @pytest.mark.parametrize(
@@ -264,6 +277,8 @@ def check_jobcast(words: list[str]) -> None:
         "jobcast nothing",
         "jobcast hub --nothing 1",
         "jobcast token -x",
+        "jobcast enqueue run_tests nothing=1",
+        "jobcast enqueue nothing",
         "make nothing",
         "frobnicate",
         "KEY=$(frobnicate) jobcast token",
