@@ -276,8 +276,7 @@ class Reporter:
                     run.ref, run.token, value, trace, delay=delay, patience=patience
                 )
 
-            size = len(value) + len(trace)
-            self._put(partial(self._teller.last_words, run, tell), "a retry", size)
+            self._last(run, tell, "a retry", len(value) + len(trace))
 
     def released(self, run: Run | None, *, patience: float = PENDING_PATIENCE) -> None:
         """The job was given back to its queue unfinished, at no cost."""
@@ -286,7 +285,7 @@ class Reporter:
             def tell() -> str | None:
                 return self._teller.jobs.release(run.ref, run.token, patience=patience)
 
-            self._put(partial(self._teller.last_words, run, tell), "a release", 0)
+            self._last(run, tell, "a release", 0)
 
     def ended(
         self,
@@ -319,8 +318,11 @@ class Reporter:
             def tell() -> str | None:
                 return self._teller.jobs.end(run.ref, run.token, fate, value, trace)
 
-            size = len(value) + len(trace)
-            self._put(partial(self._teller.last_words, run, tell), "an end", size)
+            self._last(run, tell, "an end", len(value) + len(trace))
+
+    def _last(self, run: Run, tell: Callable[[], str | None], what: str, size: int) -> None:
+        run.ended = True
+        self._put(partial(self._teller.last_words, run, tell), what, size)
 
     def _put(
         self,

@@ -48,7 +48,8 @@ class Run:
         self.next_line = 1
         self.resumes = False
         self.inherited = False
-        self.over = False
+        self.ended = False  # as far as its own process is concerned
+        self.over = False  # and Jobcast was told, or does not want to hear of it
         self.sayings = Sayings(line_bytes)
         self.answered = threading.Event()
         self._teller = teller

@@ -91,7 +91,7 @@ class Teller:
     def say_lines(self, run: Run, text: str, stream: Literal["stdout", "stderr"]) -> None:
         """Log lines, told with the next batch."""
         with self._changed:
-            if not run.over:
+            if not run.ended:
                 run.sayings.write(text, stream)
                 self._unsaid[run.ref] = run
                 self._wake()
@@ -99,7 +99,7 @@ class Teller:
     def say_progress(self, run: Run, progress: bytes) -> None:
         """Progress, told with the next batch unless there is newer one by then."""
         with self._changed:
-            if not run.over:
+            if not run.ended:
                 run.sayings.progress = progress
                 self._unsaid[run.ref] = run
                 self._wake()
@@ -183,7 +183,9 @@ class Teller:
         if self._unsaid and now >= self._say_at:
             self._say_at = now + SAY_PAUSE
             for run in list(self._unsaid.values()):
-                self._try("what a job said", partial(self._say, run))
+                # What has not started yet waits for its turn among the steps.
+                if run.job_id is not None or run.resumes:
+                    self._try("what a job said", partial(self._say, run))
         with self._changed:
             step = self._backlog.head if self._backlog else None
         if step is not None:
@@ -215,9 +217,11 @@ class Teller:
             for run, status in zip(batch, self.jobs.heartbeat(self.lease, pairs), strict=True):
                 if status == "lost":
                     self._lost(run)
-                    self.ensure(run)
                 elif status == "cancelling":
                     self._cancel(run)
+        for run in list(self._held.values()):
+            if run.resumes and run.job_id is None:
+                self.ensure(run)
 
     def _lost(self, run: Run) -> None:
         """The lease was over: the run goes on under another token, if it still may."""
@@ -307,7 +311,7 @@ class Teller:
     def forget(self, run: Run) -> None:
         """The run is over; nothing more is told of it."""
         with self._changed:
-            run.over = True
+            run.over = run.ended = True
             if self._held.get(run.ref) is run:
                 del self._held[run.ref]
         self._nothing_unsaid(run)
