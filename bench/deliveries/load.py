@@ -5,10 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from bench.deliveries.kit import Kit
-from bench.deliveries.process import REST, Failed, Process
+from bench.deliveries.process import PATIENCE, REST, Failed, Process
 from bench.deliveries.systems import System, Target
+
+
+#: Handshakes under way at a time, unless said.
+IN_FLIGHT: Final = 128
+CONNECT_PATIENCE: Final = 300.0
 
 
 @dataclass(frozen=True)
@@ -43,10 +49,11 @@ class Clients:
         self._tally = kit.tally
         self._delivered = self._lost = self._doubled = 0
 
-    def connect(self, count: int) -> Connected:
+    def connect(self, count: int, at_a_time: int = IN_FLIGHT) -> Connected:
         """Brings their number up to `count`."""
         self.count = count
-        handshakes, heard, snapshots = self._ask(f"connect {count}", "connected")
+        line = f"connect {count} {at_a_time}"
+        handshakes, heard, snapshots = self._ask(line, "connected", CONNECT_PATIENCE)
         return Connected(float(handshakes), float(heard), int(snapshots))
 
     def expect(self, number: int) -> None:
@@ -85,9 +92,9 @@ class Clients:
         """Resets all connections."""
         self._ask("cut", "ok")
 
-    def _ask(self, line: str, answer: str) -> list[str]:
+    def _ask(self, line: str, answer: str, patience: float = PATIENCE) -> list[str]:
         self._process.tell(line.encode() + b"\n")
-        said = self._process.line().split()
+        said = self._process.line(patience).split()
         if said[0] != answer:
             raise Failed("the load client said: " + " ".join(said))
         return said[1:]

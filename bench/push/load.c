@@ -4,8 +4,9 @@
    file with a path and, after a space, a token in each line; client i takes line i. Told by lines
    on stdin, it answers each with one line:
 
-   connect N    until there are N clients: "connected S T M": seconds to the last handshake and
-                until the last can hear, and how many were given a snapshot instead of a resume
+   connect N F  until there are N clients, F of them under way at a time: "connected S T M":
+                seconds until the last handshake and until the last can hear, and how many were
+                given a snapshot instead of a resume
    wait N       until each has had the events 1 to N: "ok L D N", lost, doubled and delivered so far
    latency      "latency COUNT P50 P99 MAX" in microseconds since the last time
    start N      clients hold the events up to N already: "ok"
@@ -24,12 +25,12 @@
 #include <time.h>
 #include "load.h"
 
-enum { IN_FLIGHT = 128, SLOTS = 4000000, PATIENCE_S = 30 };
+enum { SLOTS = 4000000, PATIENCE_S = 30 };
 static const char *host, *port;
 static char **paths, **tokens;
 static int targets, poller;
 static struct client *clients;
-static long wanted, started, shaken, ready, waiting, total, target, stuck_at;
+static long wanted, flight, started, shaken, ready, waiting, total, target, stuck_at;
 static long lost, doubled, snapshots, delivered;
 static double began, shaken_at;
 static uint32_t histogram[SLOTS];
@@ -172,7 +173,7 @@ static void latency(void) {
 }
 
 static void obey(const char *line) {
-    if (sscanf(line, "connect %ld", &wanted) == 1) {
+    if (sscanf(line, "connect %ld %ld", &wanted, &flight) == 2) {
         began = seconds();
         snapshots = 0;
     } else if (sscanf(line, "wait %ld", &target) == 1) {
@@ -194,7 +195,7 @@ static void obey(const char *line) {
 }
 
 static void check(void) {
-    while (started < wanted && started - ready < IN_FLIGHT) {
+    while (started < wanted && started - ready < flight) {
         total += clients[started].had;
         start(&clients[started++]);
     }
