@@ -1,7 +1,7 @@
 """A real Chromium, and a server of the page's files. Needs neither Redis nor a hub.
 
-The fixtures are of module scope, and a module that uses them holds no coroutine tests: while
-Playwright's sync API is up, its event loop is the thread's running one.
+While Playwright's sync API is up, its event loop is the thread's running one: tests that use these
+fixtures are no coroutines.
 """
 
 import os
@@ -9,7 +9,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -54,26 +54,60 @@ def serving(app: Starlette) -> Iterator[str]:
             thread.join()
 
 
+class Kept:
+    """One Chromium for tests that follow each other: it takes long to start."""
+
+    def __init__(self) -> None:
+        self._until = ExitStack()
+        self._browser: Browser | None = None
+
+    def get(self) -> Browser:
+        if self._browser is None:
+            path = chromium_path()
+            if path is None:
+                reason = "no Chromium here: install one, or name it in CHROMIUM"
+                if os.environ.get("CI"):
+                    pytest.fail(reason)
+                pytest.skip(reason)
+            playwright = self._until.enter_context(sync_playwright())
+            found = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+            self._until.callback(found.close)
+            self._browser = found
+        return self._browser
+
+    def close(self) -> None:
+        self._browser = None
+        self._until.close()
+
+
+KEPT = Kept()
+
+
+def needs_browser(item: pytest.Item | None) -> bool:
+    return isinstance(item, pytest.Function) and "browser" in item.fixturenames
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keeps the tests of a module in one test process: each Chromium takes long to start."""
+    """Keeps them together, in one test process."""
     for item in items:
-        if isinstance(item, pytest.Function) and "browser" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group(item.module.__name__))
+        if needs_browser(item):
+            item.add_marker(pytest.mark.xdist_group("browser"))
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
+    """Ends Playwright before a test that may have an event loop of its own."""
+    try:
+        yield
+    finally:
+        if not needs_browser(nextitem):
+            KEPT.close()
+
+
+@pytest.fixture
+def browser() -> Browser:
     """Chromium. Where there is none, tests are skipped; where CI is set, they fail."""
-    path = chromium_path()
-    if path is None:
-        reason = "no Chromium here: install one, or name it in CHROMIUM"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
-        yield chromium
-        chromium.close()
+    return KEPT.get()
 
 
 @pytest.fixture(scope="module")
