@@ -199,37 +199,6 @@ async def test_a_job_that_kills_its_worker_every_time_fails(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", [60_000, -60_000])
-async def test_a_clock_that_is_stepped_loses_nothing(
-    own_valkey: Server, tmp_path: Path, step: int
-) -> None:
-    from tests.failure import skewed
-
-    skewed.install()
-    try:
-        async with a_field(own_valkey, tmp_path, lease=3.0) as field:
-            worker = await field.worker("-c", "2", tasks="tests.failure.skewed")
-            long = await field.queue("once", seconds=7)
-            await field.until_noted("start")
-            before = (await events(field, long))[-1][1]
-
-            await field.redis.set(skewed.SKEW, step)
-
-            job = await field.until(long, *TERMINAL)
-            assert (job.status, job.lost, job.released, job.attempt) == ("completed", 0, 0, 1)
-            moved = (await events(field, long))[-1][1] - before
-            assert (moved > 50) if step > 0 else (moved < -50)
-            # And whoever dies after the step is found to have died.
-            killed = await field.queue("first_time_slow", path=str(tmp_path / "other"))
-            await field.until(killed, "running")
-            os.kill(worker.pid, signal.SIGKILL)
-            job = await field.until(killed, *TERMINAL)
-            assert (job.status, job.lost) == ("completed", 1)
-    finally:
-        skewed.uninstall()
-
-
-@pytest.mark.slow
 async def test_a_hundred_thousand_jobs_that_fall_due_together(
     redis: Redis, scripts: Scripts, store: Store, transitions: Transitions
 ) -> None:
