@@ -99,8 +99,9 @@ class Session:
         if rev > job["rev"]:
             job.update(data, rev=rev)
             progress = job.get("progress") or {}
-            percent = "" if progress.get("percent") is None else f"{progress['percent']:g} %"
-            print(job_id, job["status"], percent, progress.get("message") or "", flush=True)
+            percent = progress.get("percent")
+            how_far = [] if percent is None else [f"{percent:g} %"]
+            print(job_id, job["status"], *how_far, progress.get("message") or "", flush=True)
 
 
 def fetch(job_id: str) -> Any:
