@@ -56,6 +56,7 @@ async def deliverer(settings: Settings) -> AsyncIterator[asyncio.subprocess.Proc
         await process.wait()
 
 
+@pytest.mark.slow
 async def test_killed_again_and_again_nothing_is_lost(
     redis: Redis, scripts: Scripts, store: Store, settings: Settings
 ) -> None:

@@ -178,6 +178,7 @@ async def test_a_worker_that_is_cut_off_stops_before_the_job_runs_again(field: F
     assert first.warden.returncode is None
 
 
+@pytest.mark.slow
 async def test_connections_that_are_cut_again_and_again(field: Field) -> None:
     async with Proxy("127.0.0.1", field.server.port) as proxy:
         worker = await field.worker(url=f"redis://127.0.0.1:{proxy.port}/0")
