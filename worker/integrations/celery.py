@@ -35,6 +35,7 @@ from hub.foreign import ForeignJob
 from hub.settings import Settings
 from worker.integrations.reporter import LEASE, SESSION_HEADER, ErrorCode, Reporter
 from worker.integrations.run import Run, current_run
+from worker.integrations.sessions import asked
 
 #: A session for a task, from its name, args and kwargs; None: it is none of Jobcast's.
 SessionOf = Callable[[str, Sequence[Any], Mapping[str, Any]], str | None]
@@ -85,7 +86,7 @@ class CeleryJobcast:
     ) -> None:
         self.app = app
         self.reporter = reporter
-        self._session_of = session_of
+        self._session_of = asked(session_of)
         #: The tasks that this process is running, also those without a session.
         self._here: dict[str, tuple[Run | None, Token[Run | None]]] = {}
         self._extend_base()
@@ -123,14 +124,12 @@ class CeleryJobcast:
 
     def _session(self, name: str, headers: Mapping[str, Any], args: Any, kwargs: Any) -> str | None:
         session = headers.get(SESSION_HEADER)
-        if session is None and self._session_of is not None:
-            session = self._session_of(name, args or (), kwargs or {})
-        return session
+        return self._session_of(name, args or (), kwargs or {}) if session is None else session
 
     def _before_publish(self, sender: str, headers: dict[str, Any], body: Any, **_: Any) -> None:
         """What `session_of` says here travels along: the worker may not have it."""
         args, kwargs = _arguments(body)
-        if self._session_of is not None and "id" in headers:
+        if "id" in headers:
             session = self._session(sender, headers, args, kwargs)
             if session is not None:
                 headers[SESSION_HEADER] = session

@@ -28,6 +28,7 @@ from hub.foreign import ForeignJob
 from hub.settings import Settings
 from worker.integrations.reporter import LEASE, SESSION_HEADER, ErrorCode, Reporter
 from worker.integrations.run import Run, current_run
+from worker.integrations.sessions import asked
 
 #: A session for a message; None: it is none of Jobcast's.
 SessionOf = Callable[[Any], str | None]
@@ -84,7 +85,7 @@ class Jobcast(Middleware):
             show_params=show_params,
             show_result=show_result,
         )
-        self._session_of = session_of
+        self._session_of = asked(session_of)
         self._lock = threading.Lock()
         self._work: dict[str, _Work] = {}
 
@@ -99,9 +100,7 @@ class Jobcast(Middleware):
         session: str | None = message.options.get(SESSION_HEADER)
         if session is None and message.actor_name in broker.actors:
             session = broker.get_actor(message.actor_name).options.get(SESSION_HEADER)
-        if session is None and self._session_of is not None:
-            session = self._session_of(message)
-        return session
+        return self._session_of(message) if session is None else session
 
     def before_enqueue(self, broker: Broker, message: Message[Any], delay: int) -> None:
         """What the session is here travels along: the worker may not know."""

@@ -33,6 +33,7 @@ from hub.foreign import ForeignJob
 from hub.settings import Settings
 from worker.integrations.reporter import LEASE, SESSION_HEADER, ErrorCode, Reporter
 from worker.integrations.run import Run
+from worker.integrations.sessions import asked
 
 #: A session for a job; None: it is none of Jobcast's.
 SessionOf = Callable[[Job], str | None]
@@ -47,7 +48,7 @@ class _Setup:
     """What all classes of this module share in a process."""
 
     def __init__(self) -> None:
-        self.session_of: SessionOf | None = None
+        self.session_of: SessionOf = asked(None)
         self.options: dict[str, Any] = {}
         self._reporter: Reporter | None = None
         #: Who runs a job here.
@@ -63,12 +64,12 @@ class _Setup:
         if self._reporter is not None:
             self._reporter.close()
             self._reporter = None
-        self.session_of, self.options = session_of, options
+        self.session_of, self.options = asked(session_of), options
 
     def describe(self, job: Job) -> ForeignJob | None:
         """What Jobcast is to know of a job; None when it has no session."""
         session = (job.meta or {}).get(SESSION_HEADER)
-        if session is None and self.session_of is not None:
+        if session is None:
             session = self.session_of(job)
         if session is None:
             return None
@@ -139,6 +140,11 @@ class JobcastQueue(Queue):
 
     job_class = JobcastJob
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As RQ's. Raises SettingsError for a bad variable."""
+        _ = _setup.reporter
+        super().__init__(*args, **kwargs)
+
     def enqueue_job(self, job: Job, *args: Any, **kwargs: Any) -> Job:
         """As RQ's."""
         done = super().enqueue_job(job, *args, **kwargs)
@@ -163,6 +169,11 @@ class _Told(BaseWorker):
     """A worker, and its work horse, that tell of their jobs."""
 
     _error: BaseException | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """As RQ's. Raises SettingsError for a bad variable."""
+        _ = _setup.reporter
+        super().__init__(*args, **kwargs)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         """In the worker: before the job is run, and after."""
