@@ -143,8 +143,10 @@ class _SaqJobcast:
 
     async def _start(self, job: Job) -> None:
         """In SAQ's task for the job, before its code, which inherits the context."""
+        # Older releases do not note their worker's name.
+        worker: str | None = getattr(job, "worker_id", None)
         run = await self._reporter.start_async(
-            _id(job), self._describe(job), attempt=job.attempts, worker=job.worker_id
+            _id(job), self._describe(job), attempt=job.attempts, worker=worker
         )
         current_run.set(run)
         if run is None:
