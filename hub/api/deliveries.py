@@ -92,11 +92,11 @@ async def _sent(
     return answer(sent, 202, {"Location": location})
 
 
-async def _replay_dead(request: Request) -> Response:
+async def _replay_failed(request: Request) -> Response:
     principal = caller(request)
     asked: ReplayRequest = await read_body(request, ReplayRequest)
     webhook_id = request.path_params["webhook_id"]
-    done = await _desk(request).replay_dead(principal, webhook_id, asked.since, asked.until)
+    done = await _desk(request).replay_failed(principal, webhook_id, asked.since, asked.until)
     return answer(done, 202)
 
 
@@ -132,10 +132,10 @@ OPERATIONS: Final = (
     Operation(
         method="POST",
         path="/webhooks/{webhook_id}/replay",
-        endpoint=_replay_dead,
-        name="replayDeadDeliveries",
+        endpoint=_replay_failed,
+        name="replayFailedDeliveries",
         tag="webhooks",
-        summary="Sends again all that is dead of the events of a time.",
+        summary="Sends again, at once, all that failed of the events of a time.",
         path_types=ONE_WEBHOOK,
         body=ReplayRequest,
         answers={202: Replayed},
@@ -158,7 +158,7 @@ OPERATIONS: Final = (
         endpoint=_replay,
         name="replayDelivery",
         tag="webhooks",
-        summary="Sends a delivery that ended once more, by the whole schedule.",
+        summary="Sends a delivery again, by the whole schedule; one that waits, now.",
         path_types=_ONE,
         query=WaitQuery,
         answers={202: WholeDelivery},

@@ -70,13 +70,14 @@ def replay(
     of: Annotated[
         str,
         typer.Argument(
-            metavar="WEBHOOK|DELIVERY", help="a delivery; or with --since, a webhook's dead ones"
+            metavar="WEBHOOK|DELIVERY",
+            help="a delivery; or with --since, all that failed of a webhook's",
         ),
     ],
     since: Annotated[datetime | None, _moment("events from this time on")] = None,
     until: Annotated[datetime | None, _moment("and no later; now unless said")] = None,
 ) -> None:
-    """Send again a delivery that ended, or all dead ones of a webhook's events since a time.
+    """Send again one delivery, or all that failed of a webhook's events since a time.
 
     A time has its zone: 2026-01-31T08:00Z. It is that of the events, not of their last tries."""
     if of.startswith("msg_"):

@@ -156,7 +156,7 @@ class DirectWebhooks:
         return plain(await self._desk().get(self._principal, delivery_id))
 
     async def replay_delivery(self, delivery_id: str, *, wait: float = 0.0) -> WholeDelivery:
-        """Has a delivery that ended sent once more, as `Client.replay_delivery`. Raises NotFound,
+        """Has a delivery sent once more, as `Client.replay_delivery`. Raises NotFound,
         Conflict, Busy."""
         sent = await self._desk().replay(self._principal, delivery_id)
         return await self._tried(sent, wait)
@@ -164,9 +164,9 @@ class DirectWebhooks:
     async def replay_deliveries(
         self, webhook_id: str, *, since: datetime, until: datetime | None = None
     ) -> Replayed:
-        """Has all sent again that is dead of a webhook's events from `since` to `until`. Raises
+        """Has all sent again that failed of a webhook's events from `since` to `until`. Raises
         NotFound, BadInput, Conflict, Busy."""
-        return await self._desk().replay_dead(self._principal, webhook_id, since, until)
+        return await self._desk().replay_failed(self._principal, webhook_id, since, until)
 
     async def _tried(self, sent: WholeDelivery, wait: float) -> WholeDelivery:
         never = asyncio.Event()

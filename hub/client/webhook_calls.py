@@ -135,20 +135,20 @@ def delivery(delivery_id: str) -> Script[WholeDelivery]:
 
 
 def replay_delivery(delivery_id: str, *, wait: float = 0.0) -> Script[WholeDelivery]:
-    """Sends a delivery that ended once more, by the whole schedule. Returns it once it was tried,
-    or as it is after `wait` seconds (30 at most). Raises NotFound, Conflict where it has not ended,
-    its body is not kept or its webhook is disabled, Busy."""
+    """Sends a delivery that ended once more, by the whole schedule, and one that waits now. Returns
+    it once it was tried, or as it is after `wait` seconds (30 at most). Raises NotFound, Conflict
+    where it is being sent, its body is not kept or its webhook is disabled, Busy."""
     return _sends(f"/deliveries/{seg(delivery_id)}/replay", {}, wait)
 
 
 def replay_deliveries(
     webhook_id: str, *, since: datetime, until: datetime | None = None
 ) -> Script[Replayed]:
-    """Sends again all that is dead of a webhook's events from `since` to `until` (with a time
-    zone; now unless said). Raises NotFound, BadInput, Conflict where the webhook is disabled,
-    Busy."""
+    """Sends again all that failed of a webhook's events from `since` to `until` (with a time zone;
+    now unless said): what is dead, and at once what waits for its next try. Raises NotFound,
+    BadInput, Conflict where the webhook is disabled, Busy."""
     body = ReplayRequest(since=since, until=until)
-    # Again is harmless, but for the count: what was sent is dead no more.
+    # Again is harmless, but for the count: what was sent has failed no more.
     return call(request_json("POST", f"/webhooks/{seg(webhook_id)}/replay", body), Replayed)
 
 

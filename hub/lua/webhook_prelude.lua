@@ -136,6 +136,12 @@ local function live_older(older)
   return live
 end
 
+-- Brings the next try of a delivery that waits forward.
+local function hasten(id, wid)
+  redis.call('HSET', P .. 'delivery:' .. id, 'due_at', int(now()))
+  add_due(id, wid)
+end
+
 -- Wakes a hub, which blocks on the outbox: an entry that is for nobody.
 local function wake_hub()
   redis.call('XADD', P .. 'outbox', '*', 't', 'wake')

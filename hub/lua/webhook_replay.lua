@@ -1,7 +1,7 @@
 -- KEYS 1 prefix
 -- ARGV 1 seed · 2 delivery id
--- Sends a delivery that ended once more, with the whole schedule before it. Returns {"ok"} · {"none"} ·
--- {"live", state} · {"bodiless"} · {"disabled", why} · {"full"}
+-- Sends a delivery that ended once more, with the whole schedule before it, and one that waits now. Returns {"ok"} ·
+-- {"none"} · {"sending"} · {"bodiless"} · {"disabled", why} · {"full"}
 
 local key = P .. 'delivery:' .. ARGV[2]
 local d = redis.call('HMGET', key, 'webhook', 'state', 'replay')
@@ -13,17 +13,20 @@ if d[3] == ARGV[1] then
   return {'ok'}
 end
 local hook = redis.call('HMGET', P .. 'webhook:' .. d[1], 'scope', 'disabled_at', 'disabled_reason')
-if d[2] ~= 'done' and d[2] ~= 'dead' then
-  return {'live', d[2]}
+if d[2] == 'sending' then
+  return {'sending'}
 elseif redis.call('HEXISTS', key, 'd') == 0 then
   return {'bodiless'}
 elseif not hook[1] and not is_once(d[1]) then
   return {'none'}
 elseif hook[2] then
   return {'disabled', hook[3]}
+elseif d[2] == 'waiting' then
+  hasten(ARGV[2], d[1])
 elseif redis.call('ZCARD', zset('due', d[1])) >= MOST_WAITING then
   return {'full'}
+else
+  replay(ARGV[2], d[1], d[2])
 end
-replay(ARGV[2], d[1], d[2])
 wake_hub()
 return {'ok'}

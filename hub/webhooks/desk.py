@@ -8,8 +8,6 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
-import msgspec
-
 from hub.auth import Principal
 from hub.errors import BadInput, NotFound
 from hub.jobs import Job
@@ -95,31 +93,33 @@ class DeliveryDesk:
         Busy."""
         webhook = await self._registry.get(principal, webhook_id)
         if kind is None:
-            kind, data = TEST_TYPE, msgspec.json.encode({"webhook_id": webhook_id})
+            kind, shown = TEST_TYPE, "job.completed"
         elif kind in WEBHOOK_TYPES:
-            data = example(webhook.session_id or "example", kind)
+            shown = kind
         else:
             raise BadInput([("/type", "must be one of: " + " ".join(WEBHOOK_TYPES))])
+        data = example(webhook.session_id or "example", shown)
         return await self.get(principal, await self._history.test(webhook_id, kind, data))
 
     async def replay(self, principal: Principal, delivery_id: str) -> WholeDelivery:
-        """Sends a delivery that ended once more. Raises as `get`, Conflict where it has not ended,
-        its body is not kept or its webhook is disabled, Busy."""
+        """Sends a delivery that ended once more, and one that waits now. Raises as `get`, Conflict
+        where it is being sent, its body is not kept or its webhook is disabled, Busy."""
         await self.get(principal, delivery_id)
         await self._history.replay(delivery_id)
         return await self.get(principal, delivery_id)
 
-    async def replay_dead(
+    async def replay_failed(
         self, principal: Principal, webhook_id: str, since: datetime, until: datetime | None = None
     ) -> Replayed:
-        """Sends again all that is dead of the events of a time. Raises as `page`, BadInput,
-        Conflict where the webhook is disabled, Busy."""
+        """Sends again all that failed of the events of a time: what is dead, and at once what
+        waits for its next try. Raises as `page`, BadInput, Conflict where the webhook is disabled,
+        Busy."""
         await self._require(principal, webhook_id)
         end = datetime.now(UTC) if until is None else until
         if end < since:
             raise BadInput([("/until", "must not be before since")])
         first, last = (round(each.timestamp() * 1000) for each in (since, end))
-        return await self._history.replay_dead(webhook_id, max(first, 0), last)
+        return await self._history.replay_failed(webhook_id, max(first, 0), last)
 
     async def tried(
         self, principal: Principal, delivery_id: str, seconds: float, over: asyncio.Event

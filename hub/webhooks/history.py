@@ -126,18 +126,19 @@ class History:
         return delivery_id
 
     async def replay(self, delivery_id: str) -> None:
-        """Sends a delivery that ended once more, with the whole schedule before it. Raises
-        NotFound, Conflict where that cannot be, Busy."""
+        """Sends a delivery that ended once more, with the whole schedule before it, and one that
+        waits now. Raises NotFound, Conflict where that cannot be, Busy."""
         word, *more = await self._scripts.run(self._redis, "webhook_replay", delivery_id)
         _raise_for(text(word), more, f"There is no delivery {delivery_id}.")
 
-    async def replay_dead(self, webhook_id: str, since: int, until: int) -> Replayed:
-        """Sends again all that is dead of the events from `since` to `until` (ms), tests aside.
-        Raises Conflict where the webhook is disabled, Busy where nothing more may wait."""
+    async def replay_failed(self, webhook_id: str, since: int, until: int) -> Replayed:
+        """Sends again all that is dead of the events from `since` to `until` (ms), tests aside,
+        and at once what failed and waits for its next try. Raises Conflict where the webhook is
+        disabled, Busy where nothing more may wait."""
         replayed, at, full = 0, str(since), False
         while at:
             count, place, *more = await self._scripts.run(
-                self._redis, "webhook_replay_dead", webhook_id, at, until, REPLAY_LOOK
+                self._redis, "webhook_replay_failed", webhook_id, at, until, REPLAY_LOOK
             )
             if count < 0:
                 _raise_for("disabled", [place], "")
@@ -175,8 +176,8 @@ def _raise_for(word: str, more: Sequence[bytes], unknown: str) -> None:
     match word:
         case "none":
             raise NotFound(unknown)
-        case "live":
-            raise Conflict(f"The delivery is {text(more[0])}: it has not ended yet.")
+        case "sending":
+            raise Conflict("The delivery is being sent just now.")
         case "bodiless":
             raise Conflict(
                 "The delivery was made, and its body is no longer kept: only of the newest 100 of"
@@ -184,8 +185,8 @@ def _raise_for(word: str, more: Sequence[bytes], unknown: str) -> None:
             )
         case "disabled":
             raise Conflict(
-                f"The webhook is disabled: {text(more[0])}. Enable it first:"
-                ' PATCH it with {"enabled": true}.'
+                f"The webhook is disabled: {text(more[0])}. Enable it first: PATCH it with"
+                ' {"enabled": true}, or jobcast webhooks edit WEBHOOK --enable.'
             )
         case "full":
             raise Busy("As many deliveries wait for this webhook as may.", 30.0)

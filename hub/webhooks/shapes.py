@@ -138,8 +138,8 @@ class WaitQuery(Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class ExampleRequest(Struct, kw_only=True, forbid_unknown_fields=True):
-    """What is sent: `webhook.test`, or an example of an event, whose job has the metadata
-    `{"test": true}`."""
+    """What is sent: `webhook.test`, or an example of an event of another type. Its job never was,
+    and has the metadata `{"test": true}`."""
 
     type: Annotated[str, Meta(description="One of: " + " ".join(WEBHOOK_TYPES))] | None = None
 

@@ -79,10 +79,10 @@ async def test_a_foreign_page_gets_no_websocket(hub: Hub) -> None:
     url = hub.url.replace("http://", "ws://") + "/ws"
     for headers in ({"Origin": EVIL}, {"Origin": "null"}):
         with pytest.raises(InvalidStatus) as caught:
-            async with connect(url, additional_headers=headers):
+            async with connect(url, additional_headers=headers, open_timeout=60):
                 pass
         assert caught.value.response.status_code == 403
-    async with connect(url, additional_headers={"Origin": LISTED}):
+    async with connect(url, additional_headers={"Origin": LISTED}, open_timeout=60):
         pass
 
 

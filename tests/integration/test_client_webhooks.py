@@ -67,7 +67,7 @@ async def test_webhooks_are_operated(client: Any) -> None:
         assert rotated.secret not in (None, hook.secret)
         sent = await client.test_webhook(hook.id)
         assert (sent.status, sent.last_try.status, sent.test) == ("done", 200, True)
-        assert sent.body["data"] == {"webhook_id": hook.id}
+        assert sent.body["data"]["metadata"] == {"test": True}
         example = await client.test_webhook(hook.id, type="job.failed")
         assert example.body["data"]["error"]["code"] == "error"
         again = await client.replay_delivery(sent.id, wait=20)

@@ -34,7 +34,7 @@ def children(pid: int) -> list[int]:
 
 async def metric(url: str, name: str, **labels: str) -> float:
     """A metric as whichever process answers has it."""
-    async with http_client(url, HEADERS, 20) as client:
+    async with http_client(url, HEADERS) as client:
         body = (await client.get("/metrics")).text
     return sum(
         sample.value
@@ -78,7 +78,9 @@ async def test_a_drain_says_goodbye_on_every_process(valkey: Server) -> None:
     async with two(valkey) as (process, url):
         pids = children(process.pid)
         sockets = [
-            await connect(f"ws{url.removeprefix('http')}/ws/s{n}", additional_headers=HEADERS)
+            await connect(
+                f"ws{url.removeprefix('http')}/ws/s{n}", additional_headers=HEADERS, open_timeout=60
+            )
             for n in range(16)
         ]
         for socket in sockets:

@@ -107,7 +107,7 @@ async def test_a_drain_ends_waits(hub: Hub, transitions: Transitions) -> None:
 async def test_a_drain_says_goodbye_to_streams(hub: Hub) -> None:
     url = hub.url.replace("http://", "ws://")
     headers = {"Authorization": f"Bearer {API_KEY}"}
-    async with connect(f"{url}/ws/s1", additional_headers=headers) as socket:
+    async with connect(f"{url}/ws/s1", additional_headers=headers, open_timeout=60) as socket:
         assert json.loads(await socket.recv())["type"] == "hello"
         async with hub.client.stream("GET", "/sessions/s1/events") as events:
             lines = events.aiter_lines()

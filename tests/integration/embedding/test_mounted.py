@@ -24,6 +24,7 @@ from hub.settings import Settings
 from hub.transitions import Transitions
 from tests.announced import TASKS
 from tests.conftest import API_KEY
+from tests.running_hub import http_client
 
 JOB = {"task": "echo", "params": {"text": "hi"}, "session_id": "s1"}
 HEADERS = {"Authorization": f"Bearer {API_KEY}"}
@@ -77,7 +78,7 @@ async def test_page_calls_and_streams_below_a_path(
     await transitions.announce(TASKS)
     async with (
         served(outer(settings)) as address,
-        httpx2.AsyncClient(base_url=f"{address}/tools/jobs/", headers=HEADERS) as client,
+        http_client(f"{address}/tools/jobs/", HEADERS) as client,
     ):
         assert (await client.get(address)).text == "home"
         moved = await client.get(f"{address}/tools/jobs")
@@ -96,7 +97,7 @@ async def test_page_calls_and_streams_below_a_path(
         assert job.json()["id"] == job_id
 
         url = f"{address.replace('http', 'ws')}/tools/jobs/ws/s1"
-        async with connect(url, additional_headers=HEADERS, proxy=None) as ws:
+        async with connect(url, additional_headers=HEADERS, proxy=None, open_timeout=60) as ws:
             hello = json.loads(await ws.recv())
             assert [known["id"] for known in hello["jobs"]] == [job_id]
             async with client.stream("GET", "sessions/s1/events") as stream:
@@ -118,7 +119,7 @@ async def test_the_public_url_says_where_clients_see_it(
     public = dataclasses.replace(settings, public_url="https://app.example.com/deep/jobs/")
     async with (
         served(outer(public)) as address,
-        httpx2.AsyncClient(base_url=f"{address}/tools/jobs/", headers=HEADERS) as client,
+        http_client(f"{address}/tools/jobs/", HEADERS) as client,
     ):
         queued = await client.post("jobs", json=JOB)
         assert queued.headers["location"] == f"/deep/jobs/jobs/{queued.json()['job_id']}"

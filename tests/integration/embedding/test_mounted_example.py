@@ -15,6 +15,7 @@ from hub.transitions import Transitions
 from tests.announced import TASKS
 from tests.conftest import API_KEY, SECRET, Server, free_port, wait_until
 from tests.hub_process import environment
+from tests.running_hub import http_client
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "mounted.py"
 HEADERS = {"Authorization": f"Bearer {API_KEY}"}
@@ -36,9 +37,7 @@ async def test_the_mounted_example(valkey: Server, transitions: Transitions) -> 
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with httpx2.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", headers=HEADERS
-        ) as client:
+        async with http_client(f"http://127.0.0.1:{port}", HEADERS) as client:
 
             async def answers() -> bool:
                 assert process.returncode is None
@@ -51,7 +50,7 @@ async def test_the_mounted_example(valkey: Server, transitions: Transitions) -> 
             assert (await client.get("/")).json() == {"jobs": "/jobs/"}
             assert "assets/app.js" in (await client.get("/jobs/")).text
             url = f"ws://127.0.0.1:{port}/jobs/ws/s1"
-            async with connect(url, additional_headers=HEADERS, proxy=None) as ws:
+            async with connect(url, additional_headers=HEADERS, proxy=None, open_timeout=60) as ws:
                 assert json.loads(await ws.recv())["type"] == "hello"
                 wanted = {"task": "echo", "params": {"text": "hi"}, "session_id": "s1"}
                 assert (await client.post("/jobs/jobs", json=wanted)).status_code == 202

@@ -66,7 +66,9 @@ class Proxied:
     def client(self, address: str = "127.0.0.1") -> httpx2.AsyncClient:
         """One that calls from this loopback address."""
         transport = httpx2.AsyncHTTPTransport(verify=self.tls, local_address=address)
-        return httpx2.AsyncClient(base_url=self.url, transport=transport, headers=HEADERS)
+        return httpx2.AsyncClient(
+            base_url=self.url, transport=transport, headers=HEADERS, timeout=60
+        )
 
 
 def site(hub: str, port: int, folder: Path) -> str:

@@ -105,11 +105,12 @@ async def test_what_is_dead_says_why_and_is_sent_again_as_if_new(
     assert (again.status, again.tries, again.replays, again.ended_at) == ("waiting", 0, 1, None)
     assert again.next_try_at is not None
     assert await field.client.pttl(keys.delivery(dead.id)) == -1, "what waits does not expire"
-    with pytest.raises(Conflict, match="is waiting"):
-        await history.replay(dead.id)
+    await history.replay(dead.id)
+    (still,) = (await history.page(webhook.id)).deliveries
+    assert (still.status, still.replays) == ("waiting", 1)
     (claim,) = await field.claims()
     assert (claim.id, claim.tries) == (dead.id, 0)
-    with pytest.raises(Conflict, match="is sending"):
+    with pytest.raises(Conflict, match="being sent"):
         await history.replay(dead.id)
     await field.end(Verdict("done"), Outcome(200), [claim])
     assert await states(redis) == {"done": 1}
@@ -152,13 +153,31 @@ async def test_all_dead_of_a_time_are_sent_again_and_nothing_else(
     # Events a second apart, of which the second to the fourth are meant.
     for number, one in enumerate(events):
         await field.client.zadd(index, {one.id: 1_000 * number})
-    assert await history.replay_dead(webhook.id, 1_000, 3_999) == Replayed(3)
+    assert await history.replay_failed(webhook.id, 1_000, 3_999) == Replayed(3)
     assert await states(redis) == {"due": 3, "dead": 4, "done": 1}
     waiting = (await history.page(webhook.id, status="waiting")).deliveries
     assert [one.id for one in waiting] == [one.id for one in reversed(events[1:4])]
-    assert await history.replay_dead(webhook.id, 0, 2**50) == Replayed(3)
-    assert await history.replay_dead(webhook.id, 0, 2**50) == Replayed(0)
+    assert await history.replay_failed(webhook.id, 0, 2**50) == Replayed(3)
+    assert await history.replay_failed(webhook.id, 0, 2**50) == Replayed(0)
     assert await states(redis) == {"due": 6, "dead": 1, "done": 1}
+
+
+async def test_what_failed_and_waits_is_sent_at_once_and_stays_where_it_was(
+    redis: Redis, hooks: WebhookStore, field: Field, history: History
+) -> None:
+    webhook = await hooks.put(url=URL, types=ENDINGS, session_id="s1", owner="o")
+    await field.events(5)
+    await field.end(Verdict("retry", 7_200.0), Outcome(503), await field.claims(3))
+    claims = await field.claims(1)
+    assert await states(redis) == {"due": 4, "flight": 1}, "one of them was never tried"
+    waiting = (await history.page(webhook.id, status="waiting")).deliveries
+    first = next(one for one in waiting if one.tries)
+    await history.replay(first.id)
+    assert await history.replay_failed(webhook.id, 0, 2**50) == Replayed(2)
+    await field.end(Verdict("done"), Outcome(200), claims)
+    again = await field.claims()
+    assert sorted(claim.tries for claim in again) == [0, 1, 1, 1], "the schedule goes on"
+    assert {claim.id for claim in again} >= {first.id}
 
 
 async def test_a_long_time_is_gone_through_step_by_step(
@@ -171,7 +190,7 @@ async def test_a_long_time_is_gone_through_step_by_step(
     ids = await field.client.zrange(index, 0, -1)
     await field.client.zadd(index, {one: min(n, 4) for n, one in enumerate(ids)})
     monkeypatch.setattr("hub.webhooks.history.REPLAY_LOOK", 3)
-    assert await history.replay_dead(webhook.id, 0, 100) == Replayed(7)
+    assert await history.replay_failed(webhook.id, 0, 100) == Replayed(7)
 
 
 async def test_no_more_wait_than_may(hooks: WebhookStore, field: Field, history: History) -> None:
@@ -179,10 +198,10 @@ async def test_no_more_wait_than_may(hooks: WebhookStore, field: Field, history:
     await field.dead(3)
     due = keys.deliveries("due", webhook.id)
     await field.client.zadd(due, {f"msg_{number}": 2**52 for number in range(9_998)})
-    assert await history.replay_dead(webhook.id, 0, 2**50) == Replayed(2, more=True)
+    assert await history.replay_failed(webhook.id, 0, 2**50) == Replayed(2, more=True)
     (dead,) = (await history.page(webhook.id, status="dead")).deliveries
     with pytest.raises(Busy):
-        await history.replay_dead(webhook.id, 0, 2**50)
+        await history.replay_failed(webhook.id, 0, 2**50)
     with pytest.raises(Busy):
         await history.replay(dead.id)
     with pytest.raises(Busy):
@@ -206,7 +225,7 @@ async def test_a_disabled_webhook_is_sent_nothing_again_before_it_is_enabled(
     assert (tried.why, dropped.why) == (None, "the webhook is disabled: ada disabled it")
     for send in (
         history.replay(tried.id),
-        history.replay_dead(webhook.id, 0, 2**50),
+        history.replay_failed(webhook.id, 0, 2**50),
         history.test(webhook.id, "webhook.test", b"{}"),
     ):
         with pytest.raises(Conflict, match=r'ada disabled it\. Enable it first.*"enabled": true'):
@@ -217,7 +236,7 @@ async def test_a_disabled_webhook_is_sent_nothing_again_before_it_is_enabled(
     enabled = await hooks.edit(webhook.id, {}, True, "")
     assert enabled is not None
     assert enabled.disabled is None
-    assert await history.replay_dead(webhook.id, 0, 2**50) == Replayed(2)
+    assert await history.replay_failed(webhook.id, 0, 2**50) == Replayed(2)
     assert await field.client.hexists(keys.HOOKED, "s1") == 1
     (shown,) = (await history.page(webhook.id, job_id=dropped.job_id)).deliveries
     assert shown.why is None

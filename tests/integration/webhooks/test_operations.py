@@ -90,7 +90,7 @@ async def test_a_test_goes_the_way_of_every_event(http: httpx2.AsyncClient) -> N
         assert example.json()["status"] == "done"
     plain, job = (Verifier(hook["secret"]).verify(r.body, r.headers) for r in receiver.requests)
     assert plain == delivery["body"]
-    assert (plain["type"], plain["data"]) == ("webhook.test", {"webhook_id": hook["id"]})
+    assert (plain["type"], plain["data"]["metadata"]) == ("webhook.test", {"test": True})
     assert (job["type"], job["data"]["status"]) == ("job.input_required", "input_required")
     assert (job["data"]["metadata"], job["data"]["session_id"]) == ({"test": True}, "s1")
     assert job["data"]["input"]["options"] == ["yes", "no"]

@@ -109,7 +109,9 @@ async def test_a_foreign_origin_is_refused_by_http(hub: Hub) -> None:
     ]
     for url, headers in foreign:
         with pytest.raises(InvalidStatus) as refused:
-            async with connect(url, host="127.0.0.1", port=port, additional_headers=headers):
+            async with connect(
+                url, open_timeout=60, host="127.0.0.1", port=port, additional_headers=headers
+            ):
                 raise AssertionError("was let in")
         assert refused.value.response.status_code == 403
     async with wire(hub, "/ws/s1", headers={"Origin": hub.url}) as client:
