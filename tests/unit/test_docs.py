@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import importlib.util
 import json
 import os
 import re
@@ -34,7 +35,7 @@ from worker.toml_tasks import read_tasks
 #: Commands in shell blocks that are not ours; their flags are their own affair.
 FOREIGN = frozenset(
     {"cat", "cd", "celery", "claude", "curl", "docker", "echo", "export", "git", "jq", "mkdir"}
-    | {"nginx", "node", "npm", "openssl", "pip", "python", "python3", "redis-cli", "source"}
+    | {"nginx", "node", "npm", "openssl", "pip", "python", "python3", "redis-cli", "rq", "source"}
     | {"systemctl", "tee", "uv", "uvicorn", "valkey-cli"}
 )
 #: For people's eyes: output, and what goes over the wire.
@@ -65,6 +66,9 @@ def check_python(block: Block) -> None:
     """Runs it; of what waits outside of any function, and of programs that start a loop, only
     what comes before that."""
     compile(block.text, str(block), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    needs = block.note.removeprefix("needs: ")
+    if needs != block.note and importlib.util.find_spec(needs) is None:
+        return  # it cannot be installed beside the rest, and has a test of its own
     tree = ast.parse(block.text)
     if awaits(tree):
         tree.body = [part for part in tree.body if isinstance(part, ast.Import | ast.ImportFrom)]
