@@ -20,7 +20,7 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def http_client(
-    url: str, headers: dict[str, str] | None = None, timeout: float = 30
+    url: str, headers: dict[str, str] | None = None, timeout: float = 60
 ) -> httpx2.AsyncClient:
     """An HTTP client of what serves without TLS."""
     return httpx2.AsyncClient(base_url=url, headers=headers, timeout=timeout, verify=NO_TLS)
