@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -35,6 +36,8 @@ def main() -> None:
     if SERVER == REST:
         _say("there is one core only: server and clients share it, and figures say little")
     os.sched_setaffinity(0, {REST})
+    # What it has started ends with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with kit() as found:
         figures.tally = found.tally
         try:

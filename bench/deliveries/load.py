@@ -11,7 +11,6 @@ from bench.deliveries.kit import Kit
 from bench.deliveries.process import PATIENCE, REST, Failed, Process
 from bench.deliveries.systems import System, Target
 
-
 #: Handshakes under way at a time, unless said.
 IN_FLIGHT: Final = 128
 CONNECT_PATIENCE: Final = 300.0
@@ -61,8 +60,8 @@ class Clients:
         self._process.tell(f"wait {number}\n".encode())
 
     def had(self) -> None:
-        """Returns once each has had what `expect` said. Raises Failed where events were lost (not
-        within half a minute counts as never) or came twice."""
+        """Returns once each has had what `expect` said. Raises Failed where events were lost
+        (nothing for a minute counts as never) or came twice."""
         said = self._process.line()
         word, *numbers = said.split()
         if word not in ("ok", "stuck"):

@@ -13,7 +13,7 @@
    cut          resets all connections: "ok"
 
    An event's text ends in #NNNNNNNNNNNN@TTTTTTTTTTTTTTTTTTTT: its number in its session, from 1,
-   and CLOCK_MONOTONIC in ns when it was published. "stuck HAVE WANT" after 30 s without one. */
+   and CLOCK_MONOTONIC in ns when it was published. "stuck HAVE WANT" after 60 s without one. */
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -25,7 +25,7 @@
 #include <time.h>
 #include "load.h"
 
-enum { SLOTS = 4000000, PATIENCE_S = 30 };
+enum { SLOTS = 4000000, PATIENCE_S = 60 };
 static const char *host, *port;
 static char **paths, **tokens;
 static int targets, poller;
