@@ -151,7 +151,10 @@ class Enqueuer:
         with a confirm asks anew. Raises as `enqueue`, and Conflict while the job is live."""
         if job.queue == AGENT_QUEUE:
             raise Conflict("The agent's own jobs cannot be retried.")
-        kept = await self._store.job_fields(job.id, "credential", "origin")
+        kept = await self._store.job_fields(job.id, "credential", "origin", "ref")
+        if kept[2] is not None:
+            theirs = kept[2].partition(":")[0]
+            raise Conflict(f"The job is run by {theirs}: only there it can be queued once more.")
         errors: list[tuple[str, str]] = []
         new = NewJob(
             session_id=job.session_id,

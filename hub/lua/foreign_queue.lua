@@ -11,7 +11,7 @@ elseif id then
 elseif outbox_is_full() then
   return {'busy', '', ''}
 end
-local job = fields_from(6, {id = ARGV[3], foreign = '1', parked = 'foreign'})
+local job = fields_from(6, {id = ARGV[3], ref = ARGV[2], foreign = '1', parked = 'foreign'})
 local due = now()
 if ARGV[5] ~= '' then
   due = due + tonumber(ARGV[5])

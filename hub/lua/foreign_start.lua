@@ -33,7 +33,7 @@ if not job or TERMINAL[job.status] then
     return {'busy', '', ''}
   end
   local was = job
-  job = fields_from(10, {id = ARGV[3]})
+  job = fields_from(10, {id = ARGV[3], ref = ref})
   job.worker = ARGV[7] ~= '' and ARGV[7] or nil
   job.retry_of = was and was.id or nil
   create(job, {lease = lease, token = token})

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, Literal
 
+from redis import Redis
 from redis.exceptions import RedisError
 
 from hub.connection import connect_sync
@@ -66,6 +67,7 @@ class Teller:
         self._backlog = Backlog()
         self._unsaid: dict[str, Run] = {}
         self._thread: threading.Thread | None = None
+        self._redis: Redis | None = None
         self._jobs: ForeignJobs | None = None
         self._stopped = False
         self._busy = False
@@ -149,7 +151,7 @@ class Teller:
                 while not self._stopped and (due := self._due()) > 0:
                     self._changed.wait(None if due == float("inf") else due)
                 if self._stopped:
-                    return
+                    break
                 self._busy = True
             try:
                 self._turn()
@@ -162,6 +164,8 @@ class Teller:
             else:
                 wait = FIRST_WAIT
                 self._is_back()
+        if self._redis is not None:
+            self._redis.close()
 
     def _due(self) -> float:
         """In how many seconds there is something to do; infinity when there is nothing."""
@@ -206,7 +210,8 @@ class Teller:
     def jobs(self) -> ForeignJobs:
         """The scripts, over this process's connection. Only for the thread."""
         if self._jobs is None:
-            self._jobs = ForeignJobs(connect_sync(self._url), self._scripts)
+            self._redis = connect_sync(self._url)
+            self._jobs = ForeignJobs(self._redis, self._scripts)
         return self._jobs
 
     def _beat(self) -> None:

@@ -9,7 +9,8 @@ from redis import Redis
 
 from hub import keys
 from hub.connection import connect_sync
-from hub.errors import Busy
+from hub.enqueue import Enqueuer
+from hub.errors import Busy, Conflict
 from hub.foreign import ForeignJob, ForeignJobs, new_token
 from hub.jobs import Job
 from hub.scripts import Scripts
@@ -312,3 +313,13 @@ async def test_refs_are_forgotten_after_their_jobs(driver: Driver, foreign: Fore
 async def test_what_ends_things_may_run_without_memory(scripts: Scripts) -> None:
     for name in ("foreign_end", "foreign_retry"):
         assert scripts[name].source.startswith("#!lua flags=allow-oom\n")
+
+
+async def test_a_manual_retry_is_for_its_own_queue(
+    driver: Driver, foreign: ForeignJobs, settings: Settings
+) -> None:
+    job_id, token = begin(foreign)
+    foreign.end("x:a", token, "failed", ERROR)
+    with pytest.raises(Conflict, match="run by x"):
+        await Enqueuer(driver.store, settings).retry(await driver.job(job_id), credential="c")
+    assert (await driver.job(job_id)).retried_by is None
