@@ -20,6 +20,7 @@ from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from hub.page import page_routes
+from tests.node import npm
 
 SPECS = Path(__file__).with_name("specs")
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -133,3 +134,11 @@ def page(browser: Browser) -> Iterator[Page]:
     yield page
     context.close()
     assert errors == []
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """axe-core, as a script that a page evaluates; for slow tests."""
+    folder = tmp_path_factory.mktemp("axe")
+    npm("install", "axe-core@4", cwd=folder)
+    return (folder / "node_modules/axe-core/axe.min.js").read_text()

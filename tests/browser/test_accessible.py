@@ -9,7 +9,6 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.fake_hub import FakeHub, now
-from tests.node import npm
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -18,13 +17,6 @@ ASK = {"id": "q1", "kind": "confirm", "prompt": "Deploy to production?", "option
 QUESTION = {"id": "q2", "kind": "question", "prompt": "Which tag?"}
 FAILURES = [{"test": "tests/test_auth.py::test_login", "message": "assert 401 == 200"}]
 RESULT = {"passed": 47, "failed": 2, "failures": FAILURES, "branch": "main"}
-
-
-@pytest.fixture(scope="module")
-def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("axe")
-    npm("install", "axe-core@4", cwd=folder)
-    return (folder / "node_modules/axe-core/axe.min.js").read_text()
 
 
 def nothing(_: FakeHub) -> None:

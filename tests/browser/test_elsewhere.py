@@ -93,7 +93,7 @@ def test_the_whole_page_works_below_a_path(page: Page, valkey: Server) -> None:
         assert {"assets", "jobs", "sessions"} <= kinds
 
 
-def test_a_card_in_a_page_of_another_origin(page: Page, valkey: Server) -> None:
+def test_a_card_in_a_page_of_another_origin(page: Page, valkey: Server, axe: str) -> None:
     with foreign_page(valkey, "card.html") as (hub, address):
         page.goto(address)
         cards = page.locator("jobcast-jobs")
@@ -113,6 +113,9 @@ def test_a_card_in_a_page_of_another_origin(page: Page, valkey: Server) -> None:
         page.emulate_media(color_scheme="dark")
         page.screenshot(path=SHOTS / "embedded-dark.png")
         page.emulate_media(color_scheme="light")
+        page.evaluate(axe)
+        found = page.evaluate("async () => (await axe.run('jobcast-jobs')).violations")
+        assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
 
         other = hub.begin(SESSION, "A second export")
         expect(card).to_have_count(2)
