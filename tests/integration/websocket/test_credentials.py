@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
@@ -72,13 +73,16 @@ async def test_without_a_token_nothing_but_auth_is_heard(
 
 
 async def test_a_token_that_expires_ends_the_socket_unless_it_is_renewed(
-    settings: Settings, fast: bool
+    settings: Settings, fast: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(dataclasses.replace(settings, ws_heartbeat=0.2), API_KEY, fast=fast) as hub:
-        short = hub.token(ttl=1)
+        short = hub.token(ttl=600)
         async with wire(hub, "/ws/s1", short) as stays, wire(hub, "/ws/s1", short) as ends:
-            await stays.send(type="auth", token=hub.token(), ref="more")
+            await ends.until("hello")
+            await stays.send(type="auth", token=hub.token(ttl=7_200), ref="more")
             await stays.until("ok")
+            an_hour_later = SimpleNamespace(time=lambda: time.time() + 3_600)
+            monkeypatch.setattr("hub.streams.time", an_hour_later)
             assert await ends.closed() == 4401
             await stays.send(type="ping")
             await stays.until("pong")
