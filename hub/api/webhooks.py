@@ -28,9 +28,11 @@ WebhookId = Annotated[
 
 
 class WebhooksQuery(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Which webhooks: those of a session, or all that the caller may see."""
+    """Which webhooks: those of a session, or all that the caller may see; those that are disabled,
+    or those that are not."""
 
     session_id: SessionId | None = None
+    disabled: bool | None = None
     limit: Limit = 50
     cursor: Annotated[str, Meta(max_length=200)] | None = None
 
@@ -52,7 +54,11 @@ async def _list(request: Request) -> Response:
     principal = caller(request)
     query: WebhooksQuery = read_query(request, WebhooksQuery)
     page = await registry_of(request).page(
-        principal, session_id=query.session_id, limit=query.limit, cursor=query.cursor
+        principal,
+        session_id=query.session_id,
+        disabled=query.disabled,
+        limit=query.limit,
+        cursor=query.cursor,
     )
     return answer(page)
 

@@ -28,13 +28,16 @@ Types = Annotated[
 def list_webhooks(
     hub: Hub,
     session: Annotated[str | None, typer.Option("--session", "-s", help="of one session")] = None,
+    disabled: Annotated[
+        bool | None, typer.Option("--disabled/--enabled", help="only those", show_default=False)
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=200, help="at most")] = 50,
     cursor: Annotated[
         str | None, typer.Option(help="the next page, as the one before says")
     ] = None,
 ) -> None:
     """List webhooks, newest first."""
-    page = hub.client.webhooks(session_id=session, limit=limit, cursor=cursor)
+    page = hub.client.webhooks(session_id=session, disabled=disabled, limit=limit, cursor=cursor)
     if hub.json:
         hub.put(page)
         return

@@ -81,11 +81,16 @@ class DirectWebhooks:
         return await self._registry().register(self._principal, checked(wanted))
 
     async def webhooks(
-        self, *, session_id: str | None = None, limit: int = 50, cursor: str | None = None
+        self,
+        *,
+        session_id: str | None = None,
+        disabled: bool | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
     ) -> WebhookPage:
-        """A page of webhooks, newest first, without their secrets. Raises BadInput."""
+        """A page of webhooks, as `Client.webhooks`. Raises BadInput."""
         return await self._registry().page(
-            self._principal, session_id=session_id, limit=limit, cursor=cursor
+            self._principal, session_id=session_id, disabled=disabled, limit=limit, cursor=cursor
         )
 
     async def webhook(self, webhook_id: str) -> OwnedWebhook:

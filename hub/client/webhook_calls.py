@@ -48,10 +48,15 @@ def create_webhook(
 
 
 def webhooks(
-    *, session_id: str | None = None, limit: int = 50, cursor: str | None = None
+    *,
+    session_id: str | None = None,
+    disabled: bool | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
 ) -> Script[WebhookPage]:
-    """A page of webhooks, newest first, without their secrets."""
-    query = {"session_id": session_id, "limit": limit, "cursor": cursor}
+    """A page of webhooks, newest first, without their secrets; those `disabled`, or those not."""
+    chosen = None if disabled is None else str(disabled).lower()
+    query = {"session_id": session_id, "disabled": chosen, "limit": limit, "cursor": cursor}
     return call(Request("GET", target("/webhooks", query)), WebhookPage)
 
 

@@ -97,15 +97,19 @@ class Registry:
         principal: Principal,
         *,
         session_id: str | None = None,
+        disabled: bool | None = None,
         limit: int = 50,
         cursor: str | None = None,
     ) -> WebhookPage:
-        """The webhooks that the caller may see, newest first, without secrets. Raises Refused,
-        and BadInput when the cursor is none of ours."""
+        """The webhooks that the caller may see, newest first, without secrets; those that are
+        `disabled`, or not. Raises Refused, and BadInput when the cursor is none of ours."""
         principal.require("admin", session_id)
         return await self._store.page(
             session_id=session_id,
-            allowed=lambda webhook: _may_see(principal, webhook),
+            allowed=lambda webhook: (
+                _may_see(principal, webhook)
+                and (disabled is None or disabled == (webhook.disabled is not None))
+            ),
             limit=limit,
             cursor=cursor,
         )

@@ -49,6 +49,8 @@ async def test_a_webhook_is_registered_rotated_tested_changed_and_removed(shell:
     for said in ("job.failed", "mine", "disabled: test disabled it", fresh):
         assert said in edited.out
     assert "disabled: test disabled it" in (await shell.run("webhooks", "list")).out
+    assert hook in (await shell.run("webhooks", "list", "--disabled")).out
+    assert (await shell.run("webhooks", "list", "--enabled")).out == "No webhooks.\n"
     refused = await shell.run("webhooks", "test", hook)
     assert (refused.status, "Enable it first" in refused.err) == (3, True)
     enabled = await shell.run("webhooks", "edit", hook, "--enable", "--json")

@@ -106,6 +106,10 @@ async def test_what_is_dead_is_sent_again(hub: Hub, client: Any) -> None:
         await wait_until(disabled, "the webhook is disabled")
         with pytest.raises(Conflict, match="410 Gone"):
             await client.replay_delivery(one.id)
+        await client.create_webhook("https://example.com/", session_id="s1")
+        assert [w.id for w in (await client.webhooks(disabled=True)).webhooks] == [hook.id]
+        assert hook.id not in [w.id for w in (await client.webhooks(disabled=False)).webhooks]
+        assert len((await client.webhooks()).webhooks) == 2
         await client.edit_webhook(hook.id, enabled=True)
         since = datetime.now(UTC) - timedelta(hours=1)
         assert (await client.replay_deliveries(hook.id, since=since)).replayed == 1

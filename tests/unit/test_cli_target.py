@@ -50,6 +50,7 @@ def test_without_any_it_is_the_default(tmp_path: Path) -> None:
     assert find_target(None, None, {}, tmp_path) == Target(DEFAULT_URL, None, "")
 
 
+@pytest.mark.slow  # it imports all of MCP
 def test_mcp_finds_its_hub_as_every_command_does(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
