@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -221,22 +223,26 @@ async def test_it_resumes_where_another_left_off(client: Client) -> None:
         assert [message.text for message in snapshot.messages] == ["one", "two"]
 
 
-async def test_tokens_are_renewed_through_a_callback(hub: Hub, client: Client) -> None:
+async def test_tokens_are_renewed_through_a_callback(
+    hub: Hub, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[str] = []
 
     async def renew() -> str:
         asked.append("")
-        return hub.token("s1")
+        return hub.token("s1", ttl=7_200)
 
     async with Client(hub.url, "worn out", renew=renew) as renewing:
         await asyncio.gather(renewing.tasks(), renewing.session("s1"))
         assert len(asked) == 1
-    brief = hub.token("s1", ttl=1)
+    brief = hub.token("s1", ttl=600)
     async with (
         Client(hub.url, brief, renew=renew) as renewing,
         aclosing(renewing.subscribe("s1")) as events,
     ):
         assert isinstance(await anext(events), Hello)
+        an_hour_later = SimpleNamespace(time=lambda: time.time() + 3_600)
+        monkeypatch.setattr("hub.streams.time", an_hour_later)
         again = await anext(events)
         assert isinstance(again, Hello)
         assert again.resumed
