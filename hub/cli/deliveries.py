@@ -10,6 +10,7 @@ import typer
 from rich.text import Text
 
 from hub.cli.hub_command import Hub, hub_command, table
+from hub.jobs import JOB_ID
 from hub.webhooks.shapes import Delivery, DeliveryPage, Try, WholeDelivery
 
 STYLES: Final = {"waiting": "cyan", "sending": "blue", "done": "green", "dead": "red"}
@@ -43,7 +44,8 @@ def deliveries(
     of: Annotated[
         str,
         typer.Argument(
-            metavar="WEBHOOK|DELIVERY", help="the id of a webhook, or of one delivery to show whole"
+            metavar="WEBHOOK|JOB|DELIVERY",
+            help="the id of a webhook, of a job, or of one delivery to show whole",
         ),
     ],
     status: Annotated[
@@ -55,7 +57,11 @@ def deliveries(
         str | None, typer.Option(help="the next page, as the one before says")
     ] = None,
 ) -> None:
-    """List a webhook's deliveries, the newest event first; or show one, with its tries."""
+    """List a webhook's deliveries, the newest event first; or those about a job, to all webhooks,
+    its own webhook_url too; or show one, with its tries."""
+    if JOB_ID.fullmatch(of):
+        _list(hub, hub.client.job_deliveries(of))
+        return
     if of.startswith("msg_"):
         _whole(hub, hub.client.delivery(of))
         return

@@ -80,6 +80,7 @@ async def test_what_failed_is_found_and_sent_again(hub: Hub, shell: Shell) -> No
         await wait_until(dead, "the delivery is dead")
         listed = await shell.run("webhooks", "deliveries", hook, "--job", job.job_id)
         assert "410 moved away" in listed.out
+        assert (await shell.run("webhooks", "deliveries", job.job_id)).out == listed.out
         delivery = listed.out.splitlines()[1].split()[0]
         shown = await shell.run("webhooks", "deliveries", delivery)
         assert f'"id": "{job.job_id}"' in shown.out, "its body"
