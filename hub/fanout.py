@@ -189,7 +189,7 @@ class Fanout:
             return False
         feed.start(subscriber)
         after = subscriber.after
-        hello = await greeting(self._store, feed, subscriber, self.now)
+        hello = await greeting(self._store, feed, subscriber, self.now, session.replayable)
         if subscriber not in feed.behind:
             return False
         if hello is None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from hub import keys
 from hub.events import Publication
 from hub.feed import Feed
+from hub.greeting import Replayable
 from hub.store import History
 
 
@@ -15,7 +16,16 @@ class Followed:
     """`listening` while its channel is subscribed; `unchecked` until its top was compared with
     Redis since; `idle_since` (loop time) once nobody wants it any more."""
 
-    __slots__ = ("channel", "feed", "idle_since", "listeners", "listening", "pages", "unchecked")
+    __slots__ = (
+        "channel",
+        "feed",
+        "idle_since",
+        "listeners",
+        "listening",
+        "pages",
+        "replayable",
+        "unchecked",
+    )
 
     def __init__(self, session_id: str) -> None:
         self.feed = Feed(session_id)
@@ -23,6 +33,7 @@ class Followed:
         self.listening = False
         self.unchecked = True
         self.idle_since: float | None = None
+        self.replayable = Replayable()
         self.listeners: list[Callable[[Publication], None]] = []
         #: Pages of the history that are being read, by the cursor before them.
         self.pages: dict[bytes, asyncio.Future[History | None]] | None = None

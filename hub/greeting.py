@@ -15,6 +15,8 @@ from hub.store import Message, Store
 
 #: A longer replay becomes a snapshot.
 REPLAY_BYTES: Final = 512 * 1024
+#: Cursors of which a session remembers whether its history replays from there.
+VERDICTS: Final = 16
 _UINT64: Final = 2**64
 
 
@@ -42,14 +44,18 @@ def cursor_of(text: object) -> bytes | None:
 
 
 async def greeting(
-    store: Store, feed: Feed, subscriber: Subscriber, now: Callable[[], str]
+    store: Store,
+    feed: Feed,
+    subscriber: Subscriber,
+    now: Callable[[], str],
+    replayable: Replayable,
 ) -> Greeting | None:
     """The hello of a starting subscriber; None when the one job that it asks for is not there.
 
     Raises what the Redis client raises."""
     session_id, after = subscriber.session_id, subscriber.after
     resumed = after is not None and (
-        feed.resumes(after) or await _replayable(store, session_id, after)
+        feed.resumes(after) or await replayable.ask(store, feed, after)
     )
     more: str | None = None
     messages: Sequence[Message] = ()
@@ -82,6 +88,33 @@ async def greeting(
     if subscriber.ref is not None:
         hello["ref"] = subscriber.ref
     return Greeting(msgspec.json.encode(hello), cursor, resumed, over)
+
+
+class Replayable:
+    """From which cursors a session's history replays, as it was found out lately: those who were
+    cut off together come back together.
+
+    It holds for one top of the session, and for `VERDICTS` cursors. Should it be wrong all the
+    same, since the history was rewritten, the page that is read next tells, and the subscriber
+    is greeted with a snapshot."""
+
+    __slots__ = ("_found", "_top")
+
+    def __init__(self) -> None:
+        self._top: bytes | None = None
+        self._found: dict[bytes, bool] | None = None
+
+    async def ask(self, store: Store, feed: Feed, after: bytes) -> bool:
+        """Whether everything after a cursor is there, and not too much. Raises what the Redis
+        client raises."""
+        top = feed.top
+        if self._found is not None and top == self._top and after in self._found:
+            return self._found[after]
+        found = await _replayable(store, feed.session_id, after)
+        if self._found is None or top != self._top or len(self._found) >= VERDICTS:
+            self._top, self._found = top, {}
+        self._found[after] = found
+        return found
 
 
 async def _replayable(store: Store, session_id: str, after: bytes) -> bool:

@@ -16,6 +16,7 @@ from hub.errors import TooMany
 from hub.events import Publication
 from hub.fanout import Fanout
 from hub.feed import Batch, Subscriber
+from hub.feed.ring import RING_ENTRIES
 from hub.jobs import NewJob
 from hub.scripts import Scripts
 from hub.store import Store
@@ -376,3 +377,34 @@ async def test_a_page_is_read_once_for_all_who_wait_for_it(
     assert all(page is pages[0] for page in pages)
     assert len(pages[0].entries) == 1
     assert session.pages is None
+
+
+async def test_whether_a_cursor_replays_is_found_out_once_for_each_top(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(RING_ENTRIES + 10):
+        await bench.queue()
+    first = (await bench.redis.xrange(keys.events("s1"), count=1))[0][0]
+    reads: list[bytes] = []
+    real = bench.store.history
+
+    async def counted(session_id: str, after: bytes, limit: int = 2_000) -> Any:
+        if limit == 2_000:
+            reads.append(after)
+        return await real(session_id, after, limit)
+
+    monkeypatch.setattr(bench.store, "history", counted)
+    await bench.subscriber()
+
+    async def resumes(last: int) -> None:
+        outlet = await bench.subscriber(after=first)
+        assert outlet.numbers == list(range(2, last + 1))
+        assert b'"resumed":true' in outlet.hellos[0]
+        bench.fanout.unsubscribe(outlet.subscriber)
+
+    for _ in range(3):
+        await resumes(RING_ENTRIES + 10)
+    assert reads == [first]
+    await bench.queue()
+    await resumes(RING_ENTRIES + 11)
+    assert reads == [first, first]
