@@ -24,6 +24,8 @@ PROBE_SECONDS: Final = 5.0
 CLOCK_SECONDS: Final = 2.0
 LAG_SECONDS: Final = 10
 FULL: Final = 0.8
+#: Webhooks that are looked at in one round trip.
+BATCH: Final = 500
 
 Level = Literal["ok", "warning", "problem"]
 
@@ -54,7 +56,7 @@ async def examine(redis: Redis, settings: Settings) -> list[Finding]:
         ("clock", lambda: _clock(client)),
         ("workers", lambda: _workers(redis)),
         ("queues", lambda: _queues(redis)),
-        ("webhooks", lambda: _outbox(client, settings)),
+        ("webhooks", lambda: _webhooks(client, settings)),
     ]
     for name, check in others:
         try:
@@ -240,15 +242,32 @@ async def _queues(redis: Redis) -> list[Finding]:
     return findings or [Finding("queues", "ok", f"{len(queues)}, with {waiting} jobs waiting")]
 
 
-async def _outbox(client: Any, settings: Settings) -> list[Finding]:
+async def _webhooks(client: Any, settings: Settings) -> list[Finding]:
+    disabled, failing = 0, 0
+    ids = await client.zrange(keys.WEBHOOKS, 0, -1)
+    for first in range(0, len(ids), BATCH):
+        pipe = client.pipeline(transaction=False)
+        for webhook_id in ids[first : first + BATCH]:
+            pipe.hmget(keys.webhook(text(webhook_id)), "disabled_at", "failing_since")
+        for stopped, since in await pipe.execute():
+            disabled += stopped is not None
+            failing += since is not None and stopped is None
+    unwell = Finding(
+        "webhooks",
+        "warning",
+        f"{disabled} of {len(ids)} are disabled, {failing} fail",
+        "See why: jobcast webhooks list --disabled, and jobcast webhooks deliveries WEBHOOK",
+    )
+    return [*([unwell] if disabled or failing else []), await _outbox(client, settings, len(ids))]
+
+
+async def _outbox(client: Any, settings: Settings, webhooks: int) -> Finding:
     length, most = int(await client.xlen(keys.OUTBOX)), settings.outbox_entries
     if length > most / 2:
-        return [
-            Finding(
-                "webhooks",
-                "warning",
-                f"{length} events wait for a hub to deliver them; at {most} queueing stops",
-                "Is there a hub that runs?",
-            )
-        ]
-    return [Finding("webhooks", "ok", f"{length} events wait")]
+        return Finding(
+            "webhooks",
+            "warning",
+            f"{length} events wait for a hub to deliver them; at {most} queueing stops",
+            "Is there a hub that runs?",
+        )
+    return Finding("webhooks", "ok", f"{webhooks}, {length} events wait")

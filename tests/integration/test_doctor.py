@@ -12,8 +12,10 @@ from redis.asyncio import Redis
 from hub import keys
 from hub.connection import connect
 from hub.doctor import Finding, examine
+from hub.scripts import Scripts
 from hub.settings import Settings
 from hub.transitions import Transitions
+from hub.webhooks.store import WebhookStore
 from tests.announced import TASKS
 from tests.conftest import Server, free_port
 
@@ -58,6 +60,18 @@ async def test_tasks_that_nobody_serves_and_queues_that_rest(
     found = by_check(await examine(redis, settings))
     assert "ops paused" in found["queues"].found
     assert found["workers"].advice is not None
+
+
+async def test_webhooks_that_get_nothing(redis: Redis, settings: Settings) -> None:
+    hooks = WebhookStore(redis, Scripts(settings))
+    urls = [f"https://{name}.example/" for name in ("a", "b", "c")]
+    stopped, failing, _ = [await hooks.put(url=url, types=["a"], owner="o") for url in urls]
+    assert by_check(await examine(redis, settings))["webhooks"].level == "ok"
+    await hooks.edit(stopped.id, {}, False, "o disabled it")
+    await redis.hset(keys.webhook(failing.id), "failing_since", "1")
+    found = [one for one in await examine(redis, settings) if one.check == "webhooks"]
+    assert [one.level for one in found] == ["warning", "ok"]
+    assert found[0].found == "1 of 3 are disabled, 1 fail"
 
 
 def test_its_exit_status_says_whether_there_is_a_problem(valkey: Server) -> None:
