@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from taskiq import AsyncTaskiqTask
+from taskiq import (
+    AsyncTaskiqTask,
+    Context,
+    InMemoryBroker,
+    SimpleRetryMiddleware,
+    TaskiqDepends,
+    TaskiqMessage,
+    TaskiqMiddleware,
+    TaskiqResult,
+)
+from taskiq.exceptions import NoResultError
 from taskiq.kicker import AsyncKicker
 from taskiq_redis import ListQueueBroker, RedisAsyncResultBackend, RedisStreamBroker
 
@@ -206,6 +217,38 @@ async def test_a_worker_that_is_killed_and_a_stream_that_hands_out_again(
     [job] = await beside.until_types("pending", "running", "pending", "running", "completed")
     assert (job.result, job.attempt) == ("go", 1)
     assert await result(sent) == "go"
+
+
+async def test_an_attempt_that_begins_before_the_end_of_the_last_was_told(
+    beside: Beside,
+) -> None:
+    begun, noted = asyncio.Event(), asyncio.Event()
+
+    class Late(TaskiqMiddleware):
+        """Comes before Jobcast where a task ends."""
+
+        async def post_execute(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:
+            if isinstance(result.error, NoResultError):
+                await begun.wait()
+                noted.set()
+
+    broker = InMemoryBroker().with_middlewares(SimpleRetryMiddleware())
+    installed = install(broker, beside.settings)
+    broker.add_middlewares(Late())
+
+    @broker.task(task_name="flaky", retry_on_error=True, jobcast_session="s1")
+    async def flaky(ctx: Context = TaskiqDepends()) -> str:  # noqa: B008 (as taskiq wants it)
+        if "_retries" not in ctx.message.labels:
+            raise ConnectionError("not yet")
+        begun.set()
+        await noted.wait()
+        return "the second time"
+
+    await flaky.kiq()
+    [job] = await beside.until_types("pending", "running", "retrying", "running", "completed")
+    assert (job.result, job.attempt, job.lost) == ("the second time", 2, 0)
+    await broker.shutdown()
+    installed.reporter.close()
 
 
 def plain() -> str:

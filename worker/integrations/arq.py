@@ -134,6 +134,7 @@ class _Outcome:
 
     function: Any
     began: float
+    run: Run | None = None
     value: Any = None
     error: BaseException | None = None
 
@@ -199,6 +200,7 @@ class _Worker:
             )
             try:
                 run = await self._reporter.start_async(ctx["job_id"], told, attempt=ctx["job_try"])
+                outcome.run = run
                 if run is None:
                     return await coroutine(ctx, *args, **kwargs)
                 with run.as_current(), self._stoppable.running(run):
@@ -216,8 +218,12 @@ class _Worker:
 
     async def _ended(self, ctx: dict[str, Any]) -> None:
         """After arq has recorded what came of the job."""
-        run, outcome = self._reporter.run_of(ctx["job_id"]), ctx.get(_OUTCOME)
-        if run is None or outcome is None:
+        outcome = ctx.get(_OUTCOME)
+        if outcome is None:
+            return
+        # It may have been stopped while it waited for the answer to its start.
+        run = outcome.run or self._reporter.run_of(ctx["job_id"])
+        if run is None:
             return
         function, error = outcome.function, outcome.error
         again = ctx["job_try"] < self._tries(function)

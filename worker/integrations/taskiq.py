@@ -18,6 +18,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -70,12 +71,26 @@ def install(
 
 @dataclass
 class _Running:
-    """What is known of a task while this process runs it."""
+    """What is known of a task while this process runs it; `run` is None where it has no session.
+    `before` is what ran in this context until then: a broker in memory may run one task within
+    another."""
 
-    run: Run
+    task_id: str
+    run: Run | None
     requeued: str
+    before: _Running | None
     error: BaseException | None = None
     retried: bool = False
+    over: bool = False
+
+
+#: By context, not by id: a task that is retried may have begun again before its end was told.
+_running: ContextVar[_Running | None] = ContextVar("jobcast_taskiq", default=None)
+
+
+def _held(task_id: str) -> _Running | None:
+    held = _running.get()
+    return held if held is not None and held.task_id == task_id else None
 
 
 class JobcastMiddleware(TaskiqMiddleware):
@@ -93,7 +108,6 @@ class JobcastMiddleware(TaskiqMiddleware):
         super().__init__()
         self._stoppable = Stoppable()
         self._session_of = asked(session_of)
-        self._running: dict[str, _Running] = {}
         self.reporter = Reporter(
             "taskiq",
             settings,
@@ -111,7 +125,8 @@ class JobcastMiddleware(TaskiqMiddleware):
         @functools.wraps(original)
         async def set_progress(task_id: str, progress: Any) -> None:
             await original(task_id, progress)
-            if (held := self._running.get(task_id)) is not None:
+            held = _held(task_id)
+            if held is not None and held.run is not None:
                 _tell_progress(held.run, progress.state, progress.meta)
 
         backend.set_progress = set_progress
@@ -134,7 +149,7 @@ class JobcastMiddleware(TaskiqMiddleware):
         """The task waits; or it is tried again, by a middleware that runs after the failure."""
         if _RETRIES not in message.labels:
             self.reporter.queued(message.task_id, self._describe(message))
-        elif (held := self._running.get(message.task_id)) is not None:
+        elif (held := _held(message.task_id)) is not None:
             held.retried = True
 
     def _describe(self, message: TaskiqMessage) -> ForeignJob | None:
@@ -171,13 +186,13 @@ class JobcastMiddleware(TaskiqMiddleware):
             attempt=int(message.labels.get(_RETRIES, 0)) + 1,
         )
         current_run.set(run)
-        if run is not None:
-            held = _Running(run, str(message.labels.get(_REQUEUED)))
-            self._running[message.task_id] = held
-            this = asyncio.current_task()
-            if this is not None:
-                # Whatever else goes wrong between here and post_execute: it is not running then.
-                this.add_done_callback(functools.partial(self._gone, message.task_id, held))
+        requeued = str(message.labels.get(_REQUEUED))
+        held = _Running(message.task_id, run, requeued, _running.get())
+        _running.set(held)
+        this = asyncio.current_task()
+        if this is not None:
+            # Whatever else goes wrong between here and post_execute: it is not running then.
+            this.add_done_callback(functools.partial(self._gone, held))
         return message
 
     def _guarded(self, original: Callable[..., Any]) -> Any:
@@ -199,14 +214,17 @@ class JobcastMiddleware(TaskiqMiddleware):
         self, message: TaskiqMessage, result: TaskiqResult[Any], exception: BaseException
     ) -> None:
         """What it failed with, whatever others make of it."""
-        if (held := self._running.get(message.task_id)) is not None:
+        if (held := _held(message.task_id)) is not None:
             held.error = exception
 
     def post_execute(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:
         """What came of it. (post_save would be later, but is left out when saving fails.)"""
-        held = self._running.pop(message.task_id, None)
+        held = _held(message.task_id)
         if held is None:
             return
+        held.over = True
+        _running.set(held.before)
+        current_run.set(None if held.before is None else held.before.run)
         run, error = held.run, held.error or result.error
         if error is None:
             self.reporter.completed(run, result.return_value)
@@ -222,9 +240,8 @@ class JobcastMiddleware(TaskiqMiddleware):
         else:
             self.reporter.failed(run, error, code=_code(error))
 
-    def _gone(self, task_id: str, held: _Running, _: asyncio.Task[Any]) -> None:
-        if self._running.get(task_id) is held:
-            del self._running[task_id]
+    def _gone(self, held: _Running, _: asyncio.Task[Any]) -> None:
+        if not held.over:
             words = "taskiq gave it up without saying what came of it."
             self.reporter.failed(held.run, held.error or words)
 
