@@ -115,6 +115,8 @@ class Job(Struct, kw_only=True):
     updated_at: str
     timeout: float | None = None
     stalled_since: str | None = None
+    #: What keeps it from starting: `limit:…`, or `task:…` for which there is no worker.
+    parked: str | None = None
 
     @property
     def terminal(self) -> bool:
@@ -225,6 +227,9 @@ def job_from_hash(fields: Mapping[bytes, bytes]) -> Job:
         value = fields.get(name.encode())
         if value is not None:
             out[name] = Raw(value)
+    if (value := fields.get(b"parked")) is not None and value != b"foreign":
+        # Behind a bar is which of a limit's lists it is in.
+        out["parked"] = value.decode().partition("|")[0]
     if (value := fields.get(b"timeout")) is not None:
         out["timeout"] = float(value)
     for name in ("title", "webhook_url"):

@@ -68,6 +68,8 @@ export interface Job {
   updated_at: string;
   timeout?: number | null;
   stalled_since?: string | null;
+  /** What keeps it from starting: `limit:…`, or `task:…` for which there is no worker. */
+  parked?: string | null;
 }
 
 export interface Message {
@@ -121,7 +123,7 @@ export interface ProgressEvent {
   job_id: string;
   rev: number;
   time: string;
-  data: { progress?: Progress; stalled_since?: string | null };
+  data: { progress?: Progress | null; stalled_since?: string | null; parked?: string | null };
 }
 
 export interface LogEvent {

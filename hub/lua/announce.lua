@@ -17,7 +17,7 @@ for i = 2, #ARGV, 2 do
     local job = load_job(id)
     redis.call('ZREM', parked, id)
     if job.id then
-      write(job, {parked = false})
+      set_parked(job, false)
       make_ready(job, true)
       woken = woken + 1
     end

@@ -77,7 +77,7 @@ for q = 7, #ARGV do
         pass_on(job)
       elseif not string.find(tasks, ',' .. job.task .. ',', 1, true) then
         local reason = 'task:' .. job.task
-        write(job, {parked = reason})
+        set_parked(job, reason)
         redis.call('ZADD', P .. 'parked:' .. reason, now(), job.id)
         redis.call('SADD', P .. 'parked', reason)
         pass_on(job)

@@ -65,6 +65,8 @@ local function move(job, status, changes)
   changes.updated_at = int(now())
   if TERMINAL[status] then
     changes.finished_at = changes.updated_at
+  end
+  if job.parked and changes.parked == nil then
     changes.parked = false
   end
   if job.stall_after then

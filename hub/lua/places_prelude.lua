@@ -15,6 +15,14 @@ local function make_ready(job, front)
   redis.call('ZADD', P .. 'wake:' .. job.queue, 0, '1')
 end
 
+-- What keeps a job from starting, or false: told like its progress, for the latest is enough.
+local function set_parked(job, reason)
+  write(job, {parked = reason, rev = int(tonumber(job.rev) + 1)})
+  if not is_silent(job) then
+    tell_latest(job.session_id, job.id, job.rev, member('progress', job.progress) .. ',' .. member('parked', job.parked))
+  end
+end
+
 -- ---------------------------------------------------------------- limits
 
 -- A job's `limits` are "<name> <most> <name> <most> …". `holders:<name>` is the set of the leased jobs that count,
@@ -76,7 +84,7 @@ local function admit(name)
       for at = 1, #found, 2 do
         local job = load_job(found[at])
         if job.id then
-          write(job, {parked = false})
+          set_parked(job, false)
           redis.call('ZADD', P .. 'ready:' .. job.queue, found[at + 1], job.id)
           redis.call('ZADD', P .. 'wake:' .. job.queue, 0, '1')
         end
@@ -95,7 +103,7 @@ end
 
 local function park_behind(job, name, list, bound, score)
   local reason = 'limit:' .. list
-  write(job, {parked = reason})
+  set_parked(job, reason)
   redis.call('ZADD', P .. 'parked:' .. reason, score, job.id)
   redis.call('SADD', P .. 'parked', reason)
   redis.call('HSET', P .. 'blocked:' .. name, list, bound)
@@ -119,7 +127,7 @@ local function give_limits(job)
   end
 end
 
--- Takes a job that no worker holds out of the place that it waits in.
+-- Takes a job that no worker holds out of the place that it waits in. Its move clears `parked`, or its caller does.
 local function take_out(job)
   if job.parked then
     redis.call('ZREM', P .. 'parked:' .. job.parked, job.id)
@@ -127,7 +135,6 @@ local function take_out(job)
     if list then
       forget_list(string.match(list, '^[^|]*'), list)
     end
-    write(job, {parked = false})
   elseif job.status == 'input_required' then
     redis.call('ZREM', P .. 'waiting', job.id)
   elseif redis.call('ZREM', P .. 'delayed', job.id) == 0 and job.queue then

@@ -68,7 +68,7 @@ local CAPPED = {params = true, metadata = true, result = true}
 local SHOWN = {'id', 'session_id', 'task', 'title', 'status', 'params', 'queue', 'priority', 'attempt', 'max_attempts',
   'lost', 'released', 'progress', 'log_lines', 'input', 'result', 'error', 'worker', 'key', 'metadata', 'retry_of',
   'retried_by', 'parent_id', 'created_at', 'run_at', 'started_at', 'finished_at', 'updated_at', 'timeout',
-  'stalled_since'}
+  'stalled_since', 'parked'}
 
 local NUMBERS = {'rev', 'claims', 'priority', 'attempt', 'max_attempts', 'lost', 'released', 'log_lines'}
 
@@ -94,6 +94,9 @@ end
 local function member(name, value)
   if not value then
     return '"' .. name .. '":null'
+  elseif name == 'parked' then
+    -- Behind a bar is which of a limit's lists it is in, and a job of somebody else's queue waits for nothing of ours.
+    return value == 'foreign' and '"parked":null' or '"parked":"' .. string.match(value, '^[^|]*') .. '"'
   elseif NAMES[name] then
     return '"' .. name .. '":"' .. value .. '"'
   elseif TIMES[name] then

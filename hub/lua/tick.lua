@@ -152,6 +152,7 @@ if #reasons > 0 then
         redis.call('ZREM', zset, entries[i])
       elseif served(job) then
         take_out(job)
+        set_parked(job, false)
         make_ready(job, true)
         unparked = unparked + 1
       elseif now() - tonumber(entries[i + 1]) > 86400000 then
