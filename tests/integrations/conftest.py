@@ -53,7 +53,7 @@ class Process:
         """Wait until it has printed these words; fails with what it printed instead."""
         try:
             await wait_until(
-                lambda: words in self.log or self.process.returncode is not None, seconds=30
+                lambda: words in self.log or self.process.returncode is not None, seconds=60
             )
         except TimeoutError:
             raise AssertionError(f"never said {words!r}:\n{self.log}") from None

@@ -53,6 +53,7 @@ class Teller:
         self.lease = lease
         self._on_cancel = on_cancel
         self._held: dict[str, Run] = {}
+        self.away = False
         self._reset()
         os.register_at_fork(after_in_child=partial(_reset_if_there, weakref.ref(self)))
 
@@ -72,7 +73,6 @@ class Teller:
         self._stopped = False
         self._busy = False
         self._beat_at = self._say_at = 0.0
-        self.away = False
 
     # ------------------------------------------------------------------ for any thread
 
@@ -93,7 +93,7 @@ class Teller:
     def say_lines(self, run: Run, text: str, stream: Literal["stdout", "stderr"]) -> None:
         """Log lines, told with the next batch."""
         with self._changed:
-            if not run.ended:
+            if self._may_say(run):
                 run.sayings.write(text, stream)
                 self._unsaid[run.ref] = run
                 self._wake()
@@ -101,10 +101,15 @@ class Teller:
     def say_progress(self, run: Run, progress: bytes) -> None:
         """Progress, told with the next batch unless there is newer one by then."""
         with self._changed:
-            if not run.ended:
+            if self._may_say(run):
                 run.sayings.progress = progress
                 self._unsaid[run.ref] = run
                 self._wake()
+
+    @staticmethod
+    def _may_say(run: Run) -> bool:
+        """Not after its end; and a child only where its parent knew of the job in time."""
+        return not run.ended and (run.job_id is not None or not run.inherited)
 
     def run_of(self, ref: str) -> Run | None:
         """The run of a ref that this process (or the one that it was forked from) holds."""
@@ -161,6 +166,8 @@ class Teller:
                     self._busy = False
                     self._changed.wait_for(lambda: self._stopped, wait)
                 wait = min(wait * 2, LONGEST_WAIT)
+            except Exception:
+                log.exception("something was not told of jobs")
             else:
                 wait = FIRST_WAIT
                 self._is_back()
