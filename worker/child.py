@@ -48,6 +48,8 @@ class Child:
         self.last_line = ""
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
+        # Held while a process is made, which takes a while: `stop` must not miss that one.
+        self._starting = asyncio.Lock()
 
     @property
     def pid(self) -> int | None:
@@ -60,19 +62,10 @@ class Child:
         delay = _BACKOFF_FIRST
         while not self._stopping:
             started = time.monotonic()
-            self._process = await asyncio.create_subprocess_exec(
-                *self._argv,
-                env=dict(self._env),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=self._fds,
-                limit=_LINE_BYTES,
-                preexec_fn=functools.partial(_end_with_parent, os.getpid()),
-            )
-            await self._read(self._process)
-            code = await self._process.wait()
+            async with self._starting:
+                process = self._process = await self._start()
+            await self._read(process)
+            code = await process.wait()
             if self._stopping:
                 return
             if not self.started:
@@ -83,6 +76,19 @@ class Child:
             self._on_line(self.name, f"ended with status {code}; starting it again")
             await asyncio.sleep(delay)
             delay = min(delay * 2, _BACKOFF_LAST)
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *self._argv,
+            env=dict(self._env),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=self._fds,
+            limit=_LINE_BYTES,
+            preexec_fn=functools.partial(_end_with_parent, os.getpid()),
+        )
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdout is not None
@@ -100,7 +106,8 @@ class Child:
     async def stop(self, timeout: float) -> None:
         """Ends it: TERM, and KILL for its whole session after `timeout` seconds."""
         self._stopping = True
-        process = self._process
+        async with self._starting:
+            process = self._process
         if process is None or process.returncode is not None:
             return
         with contextlib.suppress(ProcessLookupError):
