@@ -36,8 +36,8 @@ def main() -> None:
     if SERVER == REST:
         _say("there is one core only: server and clients share it, and figures say little")
     os.sched_setaffinity(0, {REST})
-    # What it has started ends with it.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # As Ctrl-C: what was started ends, and what was measured is told.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with kit() as found:
         figures.tally = found.tally
         try:

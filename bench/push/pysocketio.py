@@ -19,7 +19,8 @@ sio: Any = socketio.AsyncServer(async_mode="asgi", transports=["websocket"])
 
 
 async def relay(redis_url: str) -> None:
-    pubsub = Redis.from_url(redis_url).pubsub()
+    # However long a broadcast keeps it from reading.
+    pubsub = Redis.from_url(redis_url, socket_timeout=None).pubsub()
     await pubsub.subscribe("bench")
     async for message in pubsub.listen():
         if message["type"] == "message":

@@ -39,7 +39,8 @@ async def endpoint(websocket: WebSocket) -> None:
 
 
 async def relay(redis_url: str) -> None:
-    pubsub = Redis.from_url(redis_url).pubsub()
+    # However long a broadcast keeps it from reading.
+    pubsub = Redis.from_url(redis_url, socket_timeout=None).pubsub()
     await pubsub.subscribe("bench")
     async for message in pubsub.listen():
         if message["type"] == "message":
