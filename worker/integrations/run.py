@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -69,7 +69,7 @@ class Run:
             self._teller.say_lines(self, str(text), stream)
 
     @contextlib.contextmanager
-    def as_current(self) -> Any:
+    def as_current(self) -> Iterator[Run]:
         """Makes `worker.integrations.progress` and `log` mean this run, in this context."""
         mark = current_run.set(self)
         try:
