@@ -38,16 +38,17 @@ def will_pass(error: BaseException) -> bool:
     return isinstance(error, RedisError | OSError)
 
 
-async def persist(call: Callable[[], Awaitable[T]]) -> T:
+async def persist(call: Callable[[], Awaitable[T]], until: asyncio.Event | None = None) -> T:
     """The answer of `call`, which is repeated while Redis is away: every script allows that.
 
-    Raises what is not a matter of waiting: StaleToken, OutOfMemoryError, a script's failure."""
+    Raises what is not a matter of waiting: StaleToken, OutOfMemoryError, a script's failure; and
+    once `until` is set whatever `call` raises."""
     wait = FIRST_WAIT
     while True:
         try:
             return await call()
         except (RedisError, OSError) as error:
-            if not will_pass(error):
+            if not will_pass(error) or (until is not None and until.is_set()):
                 raise
             log.debug("Redis is away: %s", error)
         await asyncio.sleep(wait * random.uniform(0.5, 1.0))

@@ -153,10 +153,19 @@ class Runner:
         if agent:
             teams.append((agent, [AGENT_QUEUE], AGENT_SLOTS))
         queues = [queue for _, served, _ in teams for queue in served]
+        try:
+            registration = await self._registration([*self._registry, *agent], queues)
+            await self._announce(self._stop)
+        except (RedisError, OSError):
+            if not self._stop.is_set():
+                raise
+            # There is nothing to give back yet, so nothing to wait for Redis for.
+            log.warning("told to stop while Redis is away")
+            return
         leases = Leases(
             self._settings.redis_url,
             self._scripts,
-            await self._registration([*self._registry, *agent], queues),
+            registration,
             self._settings.lease,
             self._processes,
             self._poster(),
@@ -168,7 +177,6 @@ class Runner:
             self._poster(),
             lambda words: self._speak(self._settings, words, EXIT_UNSTOPPABLE),
         )
-        await self._announce()
         leases.start()
         watchdog.start()
         try:
@@ -219,7 +227,7 @@ class Runner:
             leases.stop()
 
     async def _registration(self, tasks: Sequence[str], queues: Sequence[str]) -> Registration:
-        seconds, micros = await persist(self._redis.time)
+        seconds, micros = await persist(self._redis.time, self._stop)
         facts = {
             "name": self._name,
             "host": socket.gethostname(),
@@ -272,11 +280,12 @@ class Runner:
 
     # ------------------------------------------------------------------ announcing
 
-    async def _announce(self) -> None:
+    async def _announce(self, until: asyncio.Event | None = None) -> None:
         if self._registry:
             announcements = self._registry.announce()
-            await persist(lambda: self._transitions.announce(announcements))
-            await persist(lambda: self._scheduler.announce(self._registry.schedules, announcements))
+            schedules = self._registry.schedules
+            await persist(lambda: self._transitions.announce(announcements), until)
+            await persist(lambda: self._scheduler.announce(schedules, announcements), until)
 
     async def _keep_announced(self) -> None:
         """Announces again when Redis is back: it may have forgotten, or be another one."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Awaitable
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from hub import keys
 from hub.invariant import check
@@ -139,3 +142,22 @@ async def test_scripts_are_loaded_again_after_a_flush(
 ) -> None:
     await redis.script_flush()
     assert result(await shop.run("add", {"a": 1})) == {"total": 2}
+
+
+async def test_one_that_is_told_to_stop_before_it_could_begin_ends(
+    settings: Settings, processes: Processes, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asyncio.Event()
+
+    async def away(*_: object) -> int:
+        asked.set()
+        raise RedisConnectionError("Redis went away")
+
+    monkeypatch.setattr(Transitions, "announce", away)
+    runner = new_runner(settings, processes)
+    async with asyncio.timeout(60):
+        running = asyncio.create_task(runner.run())
+        await asked.wait()
+        runner.drain()
+        assert await running == 0
+    assert await check(redis) == []
