@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import msgspec
 from worker import ChildFailed, CommandFailed, Context, Fail, Retry, SyncContext, task
 
 runs: dict[str, list[str]] = {}
+#: What a test calls to end a job's patience.
+bells: dict[str, Callable[[], None]] = {}
 #: Set by tests to let a task that waits go on.
 gates: dict[str, threading.Event] = {}
 
@@ -81,7 +84,7 @@ async def questions(ctx: Context) -> list[Any]:
     return [first, second]
 
 
-@task(timeout=0.5)
+@task(timeout=1)
 async def slow_question(ctx: Context) -> str:
     answer: str = await ctx.ask("Deploy?", ["yes", "no"])
     return answer
@@ -90,7 +93,8 @@ async def slow_question(ctx: Context) -> str:
 @task
 async def impatient(ctx: Context) -> str:
     try:
-        async with asyncio.timeout(0.2):
+        async with asyncio.timeout(None) as patience:
+            bells[ctx.job_id] = lambda: patience.reschedule(0)
             await ctx.ask("Anybody?")
     except TimeoutError:
         return "nobody"
@@ -140,7 +144,7 @@ async def busy(ctx: Context) -> int:
     return ctx.attempt
 
 
-@task(timeout=0.3, retry=Retry(attempts=2, base=0.01))
+@task(timeout=0.6, retry=Retry(attempts=2, base=0.01))
 async def late(ctx: Context) -> None:
     await asyncio.Event().wait()
 

@@ -63,7 +63,10 @@ async def test_a_timeout_stands_still_while_a_person_is_asked(shop: Shop) -> Non
 
 
 async def test_a_question_can_be_taken_back(shop: Shop) -> None:
-    job = await shop.run("impatient")
+    job_id = await shop.queue("impatient")
+    await shop.until(job_id, "input_required")
+    worker_tasks.bells.pop(job_id)()
+    job = await shop.until(job_id, *TERMINAL)
 
     assert result(job) == "nobody"
     types = [event["type"] for event in await shop.events(job.id)]
