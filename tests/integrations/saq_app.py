@@ -61,7 +61,9 @@ def in_a_thread(ctx: Context) -> str:
 settings: dict[str, Any] = {
     "queue": queue,
     "functions": [add, boom, flaky, wait, in_a_thread],
-    "concurrency": int(os.environ.get("CONCURRENCY", "4")),
+    "concurrency": 4,
+    # Less than the client waits for an answer.
+    "dequeue_timeout": 3,
     # Whole seconds: each is also the time for which one worker alone does it.
     "timers": {"sweep": 1, "schedule": 1},
 }

@@ -23,7 +23,8 @@ broker: ListQueueBroker | RedisStreamBroker
 if "STREAM" in os.environ:
     broker = RedisStreamBroker(URL, xread_block=100, idle_timeout=2_000, consumer_id="0")
 else:
-    broker = ListQueueBroker(URL)
+    # It waits for messages for longer than the client waits for answers unless told.
+    broker = ListQueueBroker(URL, socket_timeout=None)
 broker = broker.with_result_backend(RedisAsyncResultBackend(URL)).with_middlewares(
     SimpleRetryMiddleware(default_retry_count=3)
 )
