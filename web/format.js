@@ -133,7 +133,8 @@ export function actions(job) {
   return {
     cancel: ["pending", "running", "input_required", "retrying"].includes(job.status),
     cancelling: job.status === "cancelling",
-    retry: ["completed", "failed", "cancelled"].includes(job.status) && !job.retried_by,
+    // Another queue's job has to be queued again there.
+    retry: ["completed", "failed", "cancelled"].includes(job.status) && !job.retried_by && job.queue !== null,
     answer: job.status === "input_required" && Boolean(job.input),
   };
 }

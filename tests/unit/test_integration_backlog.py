@@ -14,6 +14,7 @@ from worker.integrations.facts import (
     progress_json,
     ref_of,
     task_name,
+    title_of,
     worker_name,
 )
 
@@ -112,6 +113,20 @@ def test_newer_progress_stays() -> None:
 )
 def test_names_of_tasks(name: str, shown: str) -> None:
     assert task_name(name) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("shop.mail.send_newsletter", "Send newsletter"),
+        ("importCSV", "ImportCSV"),
+        ("_private__thing", "Private thing"),
+        ("cron:tidy-up", "Cron tidy up"),
+        ("__", "__"),
+    ],
+)
+def test_titles(name: str, title: str) -> None:
+    assert title_of(name) == title
 
 
 def test_refs_and_workers() -> None:

@@ -49,8 +49,9 @@ def foreign_job(
     params_bytes: int = 64 * 1024,
     show_params: bool = True,
 ) -> ForeignJob | None:
-    """The job as Jobcast shows it; None (and a warning) where `session_id` is none. Its params are
-    `kwargs`, and `args` as a list where there are any; its metadata says where it comes from."""
+    """The job as Jobcast shows it, with a title made of the task's name unless there is one; None
+    (and a warning) where `session_id` is none. Its params are `kwargs`, and `args` as a list where
+    there are any; its metadata says where it comes from."""
     if not isinstance(session_id, str) or not SESSION_ID.fullmatch(session_id):
         log.warning("%s job %s is not told of: %r is no session", source, job_id, session_id)
         return None
@@ -61,7 +62,7 @@ def foreign_job(
         session_id=session_id,
         task=task_name(task),
         params=as_json(params, params_bytes) or b"{}",
-        title=None if title is None else title[:TITLE_CHARS],
+        title=(title or title_of(task))[:TITLE_CHARS],
         max_attempts=min(max(1, max_attempts or 1), 1_000_000),
         metadata=msgspec.json.encode({"source": source, "id": job_id[:REF_CHARS]}),
         redelivers=redelivers,
@@ -74,6 +75,12 @@ def task_name(name: str) -> str:
     if len(clean) > 64 or not re.match(r"[A-Za-z_]", clean):
         clean = re.sub(r"^[^A-Za-z_]+", "", clean[-64:]) or "_"
     return clean
+
+
+def title_of(name: str) -> str:
+    """What people call a task: of `shop.mail.send_newsletter`, `Send newsletter`."""
+    words = " ".join(re.split(r"[\W_]+", name.rpartition(".")[2])).strip() or name
+    return words[:1].upper() + words[1:]
 
 
 def worker_name(name: str) -> str:

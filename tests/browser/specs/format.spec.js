@@ -50,6 +50,8 @@ export function buttons_follow_the_status() {
   equal(can("cancelling"), "cancelling");
   equal(["completed", "failed", "cancelled"].map((s) => can(s)), ["retry", "retry", "retry"]);
   equal(can("failed", { retried_by: "x" }), "");
+  equal(can("failed", { queue: null }), "");
+  equal(can("failed", { queue: "default" }), "retry");
 }
 
 export function words() {
