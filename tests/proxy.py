@@ -26,6 +26,7 @@ class Proxy:
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self._server: asyncio.Server | None = None
+        self._closing = False
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._losses: list[tuple[bytes, asyncio.Event]] = []
@@ -43,8 +44,11 @@ class Proxy:
         trace: TracebackType | None,
     ) -> None:
         assert self._server is not None
+        self._closing = True
         self._server.close()
-        self.cut()
+        # Not only what is open is ended, but what is just being opened as well.
+        for task in self._tasks:
+            task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
@@ -70,6 +74,9 @@ class Proxy:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        if self._closing:
+            writer.transport.abort()
+            return
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:

@@ -44,6 +44,7 @@ class RedisProxy:
     def __init__(self, port: int) -> None:
         self._target = port
         self._server: asyncio.Server | None = None
+        self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._links: dict[asyncio.StreamWriter, bool] = {}
         self._silent: set[asyncio.StreamWriter] = set()
@@ -67,8 +68,11 @@ class RedisProxy:
         trace: TracebackType | None,
     ) -> None:
         assert self._server is not None
+        self._closing = True
         self._server.close()
-        self.cut()
+        # Not only what is open is ended, but what is just being opened as well.
+        for task in self._tasks:
+            task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
 
@@ -96,6 +100,9 @@ class RedisProxy:
     async def _accept(self, reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        if self._closing:
+            near.transport.abort()
+            return
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self._links[near] = False
