@@ -394,7 +394,7 @@ async def test_whether_a_cursor_replays_is_found_out_once_for_each_top(
         return await real(session_id, after, limit)
 
     monkeypatch.setattr(bench.store, "history", counted)
-    await bench.subscriber()
+    watching = await bench.subscriber()
 
     async def resumes(last: int) -> None:
         outlet = await bench.subscriber(after=first)
@@ -406,5 +406,6 @@ async def test_whether_a_cursor_replays_is_found_out_once_for_each_top(
         await resumes(RING_ENTRIES + 10)
     assert reads == [first]
     await bench.queue()
+    await watching.until(lambda: watching.numbers == [RING_ENTRIES + 11])
     await resumes(RING_ENTRIES + 11)
     assert reads == [first, first]
