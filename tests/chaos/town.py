@@ -85,6 +85,8 @@ class Town:
     async def __aenter__(self) -> Town:
         self._supervisors = [asyncio.create_task(child.run()) for child in self._children.values()]
         await wait_until(self._serves, "the town serves")
+        for child in self._children.values():
+            child.started = True
         return self
 
     async def _serves(self) -> bool:
