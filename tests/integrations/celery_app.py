@@ -21,7 +21,8 @@ app.conf.update(
     task_acks_late=False,
     broker_connection_retry_on_startup=True,
     worker_hijack_root_logger=False,
-    broker_transport_options={"visibility_timeout": 3},
+    # A worker looks for what others lost when it starts, and then not for a long time.
+    broker_transport_options={"visibility_timeout": 1},
 )
 installed = install(
     app,
