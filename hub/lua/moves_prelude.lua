@@ -78,9 +78,9 @@ local function move(job, status, changes)
   end
   write(job, changes)
   if not is_silent(job) then
-    local parts = {}
-    for _, name in ipairs(SHOWN) do
-      if changes[name] ~= nil or name == 'progress' or name == 'log_lines' then
+    local parts = {member('progress', job.progress), member('log_lines', job.log_lines)}
+    for name in pairs(changes) do
+      if is_shown(name) and name ~= 'progress' and name ~= 'log_lines' then
         parts[#parts + 1] = member(name, job[name])
       end
     end

@@ -70,6 +70,17 @@ local SHOWN = {'id', 'session_id', 'task', 'title', 'status', 'params', 'queue',
   'retried_by', 'parent_id', 'created_at', 'run_at', 'started_at', 'finished_at', 'updated_at', 'timeout',
   'stalled_since', 'parked'}
 
+local shown
+local function is_shown(name)
+  if not shown then
+    shown = {}
+    for _, each in ipairs(SHOWN) do
+      shown[each] = true
+    end
+  end
+  return shown[name]
+end
+
 local NUMBERS = {'rev', 'claims', 'priority', 'attempt', 'max_attempts', 'lost', 'released', 'log_lines'}
 
 -- An empty table when there is none. What a hand or a disk has left without these is as good as gone: a script
@@ -165,9 +176,16 @@ local function emit(sid, kind, jid, rev, data)
 end
 
 local hooks = {}
+local hooked
 local function wanted_by_webhook(job, kind)
   if job.webhook_url and (TERMINAL[job.status] or job.status == 'input_required') then
     return true
+  end
+  if hooked == nil then
+    hooked = redis.call('EXISTS', P .. 'hooked') == 1
+  end
+  if not hooked then
+    return false
   end
   local wanted = hooks[job.session_id] or redis.call('HMGET', P .. 'hooked', job.session_id, '*')
   hooks[job.session_id] = wanted
