@@ -219,7 +219,7 @@ class Bench:
             if not self._until(lambda: effects.count(path) >= 1):
                 return
             self.client(system, path, "pace", str(PACED), str(PACE), core=SERVER_CORE)
-            self._until(lambda: effects.count(path) >= PACED + 1, 10.0)
+            self._until(lambda: effects.count(path) >= PACED + 1)
         done = [effect for effect in self._read(system, path, PACED + 1) if effect.due]
         self._account([effect.number for effect in done], PACED, figures)
         late = sorted((effect.started - effect.due) / 1e6 for effect in done)
