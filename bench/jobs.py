@@ -46,6 +46,8 @@ PACE, PACED = 100.0, 500
 IDLE_SETTLE, IDLE_SECONDS = 4.0, 20.0
 RECOVERY_SECONDS = 75.0
 PATIENCE = 60.0
+#: Database 0 is what a client takes that was told of none.
+OWN_DATABASES = 1
 
 
 @dataclass(frozen=True)
@@ -248,7 +250,7 @@ class Bench:
         with contextlib.ExitStack() as stack:
             paths: dict[System, Path] = {}
             first: dict[System, subprocess.Popen[bytes]] = {}
-            for database, system in enumerate(systems):
+            for database, system in enumerate(systems, OWN_DATABASES):
                 paths[system] = self._effects()
                 self.client(system, paths[system], "single", "1", database=database)
                 first[system] = stack.enter_context(self.worker(system, paths[system], database))
@@ -256,12 +258,12 @@ class Bench:
                 self._until(lambda path=path: effects.count(path) >= 1)  # type: ignore[misc]
             time.sleep(IDLE_SETTLE)
             sent = self._commands(IDLE_SECONDS)
-            for database, (system, figures) in enumerate(systems.items()):
+            for database, (system, figures) in enumerate(systems.items(), OWN_DATABASES):
                 figures.idle = sent.get(database, 0) / IDLE_SECONDS
                 self.client(system, paths[system], "hold", "1", database=database)
             for path in paths.values():
                 self._until(lambda path=path: effects.count(path) >= 2, 10.0)  # type: ignore[misc]
-            for database, system in enumerate(systems):
+            for database, system in enumerate(systems, OWN_DATABASES):
                 stack.enter_context(self.worker(system, paths[system], database))
             time.sleep(IDLE_SETTLE)
             killed = time.monotonic_ns()

@@ -25,7 +25,7 @@ T = TypeVar("T")
 #: nothing woke it: the tick renews a mark that was lost, so this is for what nobody has thought of.
 WAIT_SECONDS: Final = 10.0
 #: Of a lease, how much may go by in waiting: it is counted from before.
-_WAIT_SHARE: Final = 1 / 3
+_WAIT_SHARE: Final = 1 / 2
 #: Jobs that a claim takes which has waited: few, since who waits may be stopped or stuck meanwhile
 #: and would hold them for a lease, and more than one, to tell a job from a rush of them.
 _AFTER_WAITING: Final = 2
