@@ -195,7 +195,6 @@ TOOLS = (
 #: What touches every dependency: schemas, decoding, JWTs, Redis, HTTP, WebSockets, the command.
 TESTS = (
     "tests/unit/test_answers.py",
-    "tests/unit/test_docs.py",
     "tests/unit/test_jobs.py",
     "tests/unit/test_page.py",
     "tests/unit/test_toml_tasks.py",
