@@ -50,7 +50,7 @@ class ParamsType:
             self._decoder = msgspec.json.Decoder(self.struct)
             self._decoders = {name: msgspec.json.Decoder(hint) for name, hint, _ in fields}
         except (TypeError, ValueError, NotImplementedError) as error:
-            raise TaskError(f"task {task}: params: {error}") from error
+            raise TaskError(f"task {task}: params: {beyond_json(error)}") from error
         self.schema.pop("title", None)
         self._required = {name for name, _, default in fields if default is msgspec.NODEFAULT}
 
@@ -130,6 +130,14 @@ def schema_of(kind: Any) -> dict[str, Any]:
     if name and f'"#/$defs/{name}"' not in msgspec.json.encode(definitions).decode():
         top = definitions.pop(name)
     return {**top, "$defs": definitions} if definitions else dict(top)
+
+
+def beyond_json(error: Exception) -> str:
+    """What msgspec says of a type that JSON cannot hold, and what would do."""
+    what = str(error).strip().splitlines()[-1]
+    return (
+        f"{what}; JSON has str, int, float, bool, list, dict, dataclasses, TypedDicts, Enums, Any"
+    )
 
 
 def pointer(*steps: str | int) -> str:

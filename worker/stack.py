@@ -161,17 +161,27 @@ class Stack:
         self._redis = connect(self.redis_url)
         # The server holds the lock as well: a data directory is free only once its server ended.
         assert self._lock is not None
-        self._add("valkey", argv, env, (self._lock,))
+        self._add("valkey", argv, env, (self._lock,), self._of_valkey)
         await self._wait("valkey", self._valkey_is_ready)
 
     def _jobcast(self, *args: str) -> list[str]:
         # -P: a `worker` or `hub` module in the working directory must not hide ours.
         return [sys.executable, "-P", "-m", "worker.cli", *args]
 
+    def _of_valkey(self, name: str, line: str) -> None:
+        # Said at nearly every start; it concerns servers whose data fills the memory.
+        if "WARNING Memory overcommit" not in line:
+            self._on_line(name, line)
+
     def _add(
-        self, name: str, argv: Sequence[str], env: Mapping[str, str], fds: tuple[int, ...] = ()
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        fds: tuple[int, ...] = (),
+        on_line: OnLine | None = None,
     ) -> None:
-        child = Child(name, argv, env, self._on_line, fds)
+        child = Child(name, argv, env, on_line or self._on_line, fds)
         self._children.append(child)
         self._supervisors.append(asyncio.create_task(child.run(), name=f"supervise {name}"))
 

@@ -14,7 +14,14 @@ from hub.limits import Limit
 from hub.schedule import Schedule
 from worker.hooks import Hook
 from worker.retry import Retry
-from worker.signature import InvalidParams, ParamsType, TaskError, read_signature, schema_of
+from worker.signature import (
+    InvalidParams,
+    ParamsType,
+    TaskError,
+    beyond_json,
+    read_signature,
+    schema_of,
+)
 
 if TYPE_CHECKING:
     from worker.context import Context
@@ -95,7 +102,7 @@ class Task:
             self._result_schema = None if result is Any else schema_of(result)
             self._result = None if result is Any else msgspec.json.Decoder(result)
         except (TypeError, ValueError, NotImplementedError) as error:
-            raise TaskError(f"task {name}: result: {error}") from error
+            raise TaskError(f"task {name}: result: {beyond_json(error)}") from error
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)

@@ -267,7 +267,7 @@ async def fine_coroutine() -> None: ...
         (positional, "one: params come by name"),
         (unresolved, "one: cannot resolve 'Missing'"),
         (two_contexts, "one and two: one Context is enough"),
-        (unspeakable, "params: "),
+        (unspeakable, "params: type <class 'object'> is not supported; JSON has str, int"),
         (unspeakable_result, "result: "),
     ],
     ids=lambda value: getattr(value, "__name__", None),
