@@ -3,11 +3,12 @@
     python -m bench.push [--rounds 5] [--only jobcast,ws,c] [--measure fanout,idle]
                          [--subscribers 100 1000 5000] [--json FILE]
 
-Measures: fanout latency handshakes single storm idle. Systems: jobcast textbook python-socketio
-socket.io ws nchan nats c, and asgi when asked for. The server has one core, and the clients (one
-process in C), Valkey and whoever publishes have another. A round measures each system once, one
-after the other. Peers that are not installed are installed into bench/.venv and bench/node_modules
-or, where they come with the system (nchan, nats-server), left out. See bench/README.md.
+Measures: fanout latency handshakes single storm idle stalled. Systems: jobcast textbook
+python-socketio socket.io ws nchan nats c, and asgi when asked for. The server has one core, and the
+clients (one process in C), Valkey and whoever publishes have another. A round measures each system
+once, one after the other. Peers that are not installed are installed into bench/.venv and
+bench/node_modules or, where they come with the system (nchan, nats-server), left out. See
+bench/README.md.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ from pathlib import Path
 
 from bench.deliveries.figures import Figures
 from bench.deliveries.kit import Kit, Missing, kit, versions
-from bench.deliveries.measures import MEASURES
+from bench.deliveries.measures import MEASURES as MOST_MEASURES
 from bench.deliveries.process import REST, SERVER, Failed
+from bench.deliveries.stalled import stalled
 from bench.deliveries.systems import OPTIONAL, SYSTEMS
 from bench.deliveries.table import write
+
+MEASURES = {**MOST_MEASURES, "stalled": (stalled, ("jobcast",), 3)}
 
 
 def main() -> None:

@@ -83,7 +83,7 @@ def latency(kit: Kit, key: str, _: Sequence[int]) -> Found:
         rates = RATES.get(key, RATES["*"])
         for name, rate in [("60%", load), *((str(rate), rate) for rate in rates)]:
             cpu, began = play.system.process.cpu(), time.monotonic()
-            _paced(play, rate)
+            paced(play, rate)
             seconds = time.monotonic() - began
             measured = play.clients.latency()
             found[f"{name} p50"] = measured.p50
@@ -94,11 +94,11 @@ def latency(kit: Kit, key: str, _: Sequence[int]) -> Found:
     return {key: found}
 
 
-def _paced(play: Stage, rate: float) -> None:
+def paced(play: Stage, rate: float, seconds: float = PACED_SECONDS) -> None:
     """Publishes one event at a time at a steady rate, whether or not they arrive."""
     play.clients.latency()
     first = play.number + 1
-    play.number += max(2, round(rate * PACED_SECONDS))
+    play.number += max(2, round(rate * seconds))
     play.clients.expect(play.number)
     began = time.monotonic()
     for number in range(first, play.number + 1):

@@ -23,6 +23,7 @@ def write(figures: Figures, sizes: Sequence[int], out: TextIO) -> None:
         ("idle", _idle),
         ("storm", _storm),
         ("single", _single),
+        ("stalled", _stalled),
     ):
         if figures.values.get(name):
             out.write("\n" + table(figures, sizes) + "\n")
@@ -197,6 +198,31 @@ def _single(figures: Figures, _: Sequence[int]) -> str:
                 _shown(wall, _count),
                 _shown(by_cpu, _count),
                 _shown(after, lambda v: f"{v * 1000:,.0f}"),
+            ]
+        ],
+    )
+
+
+def _stalled(figures: Figures, _: Sequence[int]) -> str:
+    rate, each, ratio = (
+        figures.median("stalled", "jobcast", name) for name in ("rate", "each", "ratio")
+    )
+    cells = [
+        _shown(figures.median("stalled", "jobcast", f"{who} {q}"), _ms)
+        for who in ("alone", "beside")
+        for q in ("p50", "p99")
+    ]
+    return _rows(
+        "| 800 clients at 60 % load for 30 s | events/s | alone: p50 ms | p99 ms "
+        "| beside 200 that do not read: p50 ms | p99 ms | p99 × alone "
+        "| KiB of the hub for each that does not |",
+        [
+            [
+                _label("jobcast"),
+                _shown(rate, _count),
+                *cells,
+                _shown(ratio, _times),
+                _shown(each, lambda v: f"{v / 1024:.1f}"),
             ]
         ],
     )

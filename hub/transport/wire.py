@@ -149,11 +149,14 @@ class Wire(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused = False
-        self._sent()
+        if self._out is None:
+            self._sent()
+        else:
+            self._write()
 
     def eof_received(self) -> None:
         # Returning None has the transport closed once what is unsent is out.
-        self.flush()
+        self._write()
         self._closing = self._deaf = True
         self._owner.leaving()
 
@@ -171,7 +174,7 @@ class Wire(asyncio.Protocol):
         """The server stops (called by uvicorn): closes with 1012 unless it is closing already."""
         if not self._closing:
             self.end(1012, "")
-            self.flush()
+            self._write()
         self._owner.leaving()
         self._transport.close()
 
@@ -292,7 +295,13 @@ class Wire(asyncio.Protocol):
         self.send(text_frames(bodies))
 
     def flush(self) -> None:
-        """Writes what this turn has brought. Called by `Turns`."""
+        """Writes what this turn has brought. Called by `Turns`. What comes while the kernel takes
+        nothing is kept here: one list of what all of a session share, where the transport would
+        have a request for each write, and they would be a multiple of what is in them."""
+        if not self._paused:
+            self._write()
+
+    def _write(self) -> None:
         out = self._out
         if out is None:
             return
@@ -337,7 +346,7 @@ class Wire(asyncio.Protocol):
     def _last(self, close: bytes) -> None:
         self.send(close)
         self._closing = True
-        self.flush()
+        self._write()
 
     def cut(self) -> None:
         """Ends the connection at once."""

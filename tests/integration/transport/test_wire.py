@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hub.transport.rfc6455 import Reader, frame, text_frames
+from hub.transport.rfc6455 import Reader, close_frame, frame, text_frames
 from hub.transport.turns import CHUNK, Turns
 from hub.transport.wire import Wire
 from tests.integration.transport.conftest import LOOPS
@@ -180,11 +180,36 @@ async def test_drained_is_told_once_when_it_was_asked_for() -> None:
     wire.text(b"more")
     assert wire.unsent == 13
     await turned()
-    transport.read(13)
-    assert echo.seen == ["drained"]
+    transport.read(7)
+    assert (wire.unsent, echo.seen) == (0, ["drained"])
     wire.text(b"again")
     await turned()
     assert echo.seen == ["drained"]
+
+
+async def test_what_comes_for_one_that_does_not_read_is_one_write_when_it_does() -> None:
+    wire, transport, _ = wired(Turns(), room=5)
+    wire.text(b"0123456789")
+    await turned()
+    for number in range(100):
+        wire.text(b"%d" % number)
+        await turned()
+    assert len(transport.writes) == 1
+    assert wire.unsent == 7 + sum(len(text_frames([b"%d" % n])) for n in range(100))
+
+    transport.read(7)
+
+    assert transport.writes[1:] == [text_frames([b"%d" % n for n in range(100)])]
+    assert wire.unsent == 0
+
+
+async def test_a_close_goes_out_after_what_is_kept_for_one_that_does_not_read() -> None:
+    wire, transport, _ = wired(Turns(), room=5)
+    wire.text(b"0123456789")
+    await turned()
+    wire.text(b"kept")
+    wire.shutdown()
+    assert transport.writes[1:] == [text_frames([b"kept"]) + close_frame(1012)]
 
 
 async def test_answers_that_wait_stop_the_reading() -> None:
