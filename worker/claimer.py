@@ -61,6 +61,7 @@ class Claimer:
         self._slots = slots
         self._begin = begin
         self._stop = stop
+        self._pause = _FIRST_WAIT
 
     async def run(self) -> None:
         """Claims until `stop` is set. A claim that is under way then is still taken over: its
@@ -110,12 +111,25 @@ class Claimer:
                 await self._bell.interrupt()
                 await asyncio.wait({claiming}, timeout=_FIRST_WAIT)
             claims = await claiming
-        except (RedisError, OSError):
-            return await self._claim(limit, request)
+        except (RedisError, OSError) as error:
+            begun = await self._claim(limit, request)
+            if not begun:
+                await self._hold_on(error)
+            return begun
         finally:
             wanted.cancel()
             claiming.cancel()
+        self._pause = _FIRST_WAIT
         return self._begin_all(claims, sent)
+
+    async def _hold_on(self, error: Exception) -> None:
+        """Where claiming is possible and waiting is not, one would follow the other at once."""
+        if self._slots.wanted.is_set():
+            return
+        if self._pause == 2 * _FIRST_WAIT:
+            log.warning("cannot wait for work in Redis, so it is looked for: %s", error)
+        await self._unless_stopped(asyncio.sleep(self._pause))
+        self._pause = min(self._pause * 2, _LONGEST_WAIT)
 
     def _begin_all(self, claims: Sequence[Claim], sent: float) -> int:
         for claim in claims:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from hub.claims import Claim
@@ -186,3 +187,25 @@ async def test_a_job_that_wants_its_slot_back_has_it_from_who_waits() -> None:
     await redis.idle.wait()
     stop.set()
     await running
+
+
+async def test_where_it_cannot_wait_it_looks_less_and_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers: list[list[Claim] | Exception] = [[], RedisConnectionError("no")]
+    redis, stop = Redis(*answers * 9, []), asyncio.Event()
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def noted(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", noted)
+
+    assert await claimed(redis, Slots(2), stop) == []
+
+    assert pauses[:3] == [0.05, 0.1, 0.2]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 2.0
+    assert len(pauses) == 9

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -136,3 +137,25 @@ async def test_who_has_gone_claims_nothing(
     [claimed] = await claim(bell, "r2")
     assert claimed.job_id == job_id
     assert claimed.token.startswith("1:")
+
+
+async def test_who_may_not_unblock_gives_up_the_connection(
+    settings: Settings, scripts: Scripts, redis: Redis, store: Store
+) -> None:
+    """As the user of docs/secure.md, without what it adds for this."""
+    server: Any = redis
+    rights = ["+@all", "-@admin", "-@dangerous", "+info"]
+    await server.execute_command("ACL", "SETUSER", "few", "on", "nopass", "~*", "&*", *rights)
+    client = connect(settings.redis_url.replace("//", "//few:any@"))
+    bell = Bell(client, scripts)
+    try:
+        claiming = await waiting(redis, bell, "r1")
+        await bell.interrupt()
+        with pytest.raises(RedisError):
+            await claiming
+        job_id = await queue(store)
+        assert [each.job_id for each in await claim(bell, "r1")] == [job_id]
+    finally:
+        await bell.aclose()
+        await client.aclose()
+        await server.execute_command("ACL", "DELUSER", "few")
