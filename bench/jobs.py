@@ -20,8 +20,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -254,24 +255,20 @@ class Bench:
                 paths[system] = self._effects()
                 self.client(system, paths[system], "single", "1", database=database)
                 first[system] = stack.enter_context(self.worker(system, paths[system], database))
-            for path in paths.values():
-                self._until(lambda path=path: effects.count(path) >= 1)  # type: ignore[misc]
+            self._until(partial(_begun, paths.values(), 1))
             time.sleep(IDLE_SETTLE)
             sent = self._commands(IDLE_SECONDS)
             for database, (system, figures) in enumerate(systems.items(), OWN_DATABASES):
                 figures.idle = sent.get(database, 0) / IDLE_SECONDS
                 self.client(system, paths[system], "hold", "1", database=database)
-            for path in paths.values():
-                self._until(lambda path=path: effects.count(path) >= 2, 10.0)  # type: ignore[misc]
+            self._until(partial(_begun, paths.values(), 2), 10.0)
             for database, system in enumerate(systems, OWN_DATABASES):
                 stack.enter_context(self.worker(system, paths[system], database))
             time.sleep(IDLE_SETTLE)
             killed = time.monotonic_ns()
             for started in first.values():
                 kill(started)
-            self._until(
-                lambda: all(effects.count(path) >= 3 for path in paths.values()), RECOVERY_SECONDS
-            )
+            self._until(partial(_begun, paths.values(), 3), RECOVERY_SECONDS)
             for system, figures in systems.items():
                 done = effects.read(paths[system])
                 if len(done) > 2:
@@ -290,6 +287,10 @@ class Bench:
                 if command["client_type"] != "lua":
                     counts[int(command["db"])] = counts.get(int(command["db"]), 0) + 1
         return counts
+
+
+def _begun(paths: Iterable[Path], count: int) -> bool:
+    return all(effects.count(path) >= count for path in paths)
 
 
 def table(measured: dict[System, Figures]) -> str:

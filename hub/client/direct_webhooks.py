@@ -5,6 +5,7 @@ Hubs alone send: a test, or what is sent again, waits for one that runs."""
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TypeVar
@@ -46,21 +47,24 @@ def checked(asked: S) -> S:
     return decode(msgspec.json.encode(asked), type(asked), WORDS)
 
 
-class DirectWebhooks:
+class DirectWebhooks(ABC):
     """What `Jobs` does with webhooks. Those that it registers are its own: it sees their secrets.
     Every call raises SettingsError without the secret of the hubs, from which those of webhooks
     are made."""
 
     _principal: Principal
 
+    @abstractmethod
     def _registry(self) -> Registry:
-        raise NotImplementedError
+        """The webhooks."""
 
+    @abstractmethod
     def _desk(self) -> DeliveryDesk:
-        raise NotImplementedError
+        """Their deliveries."""
 
+    @abstractmethod
     async def _job(self, job_id: str) -> Job:
-        raise NotImplementedError
+        """A job. Raises NotFound."""
 
     async def create_webhook(
         self,

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import itertools
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -25,7 +26,7 @@ from tests.running_hub import running
 from tests.wire import wire
 
 
-class Fleet:
+class Fleet(ABC):
     """Two hubs at addresses that stay."""
 
     def __init__(self) -> None:
@@ -33,9 +34,9 @@ class Fleet:
         self.urls = [f"http://127.0.0.1:{port}" for port in self.ports]
         self._hubs: list[AsyncExitStack] = []
 
+    @abstractmethod
     async def start(self, number: int) -> AsyncExitStack:
         """Starts a hub; the end of the stack is its end."""
-        raise NotImplementedError
 
     async def restart(self, number: int) -> None:
         """A hub is told to stop, drains, and another one takes its place, as in a deployment."""
