@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-from redis.asyncio import Redis
 
-from hub.invariant import check
-from hub.settings import Settings
-from hub.store import Store
-from hub.transitions import Transitions
 from tests.integration.features import feature_tasks
-from tests.integration.worker.shop import Shop, new_runner, working
 from worker.loading import _tasks_in
-from worker.processes import Processes
+from worker.tasks import Registry
 
 
 @pytest.fixture
-async def processes() -> AsyncIterator[Processes]:
-    async with Processes.local() as local:
-        yield local
-
-
-@pytest.fixture
-async def shop(
-    store: Store,
-    transitions: Transitions,
-    settings: Settings,
-    processes: Processes,
-    redis: Redis,
-) -> AsyncIterator[Shop]:
-    runner = new_runner(settings, processes, _tasks_in(feature_tasks))
-    async with working(runner):
-        yield Shop(store, transitions, runner)
-    assert await check(redis) == []
+def registry() -> Registry | None:
+    return _tasks_in(feature_tasks)

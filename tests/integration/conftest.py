@@ -13,6 +13,7 @@ from hub.store import Store
 from hub.transitions import Transitions
 from tests.integration.worker.shop import Shop, new_runner, working
 from worker.processes import Processes
+from worker.tasks import Registry
 
 
 @pytest.fixture
@@ -22,14 +23,21 @@ async def processes() -> AsyncIterator[Processes]:
 
 
 @pytest.fixture
+def registry() -> Registry | None:
+    """The worker's tasks, where they are not those of `worker_tasks`."""
+    return None
+
+
+@pytest.fixture
 async def shop(
     store: Store,
     transitions: Transitions,
     settings: Settings,
     processes: Processes,
     redis: Redis,
+    registry: Registry | None,
 ) -> AsyncIterator[Shop]:
-    runner = new_runner(settings, processes)
+    runner = new_runner(settings, processes, registry)
     async with working(runner):
         yield Shop(store, transitions, runner)
     assert await check(redis) == []
