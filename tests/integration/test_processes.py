@@ -9,7 +9,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,6 @@ import pytest
 from tests.liveness import Mark, wait_until
 from worker.output import MAX_BUFFERED
 from worker.processes import CommandNotStarted, Process, Processes, WardenLost
-
-
-@pytest.fixture
-async def processes() -> AsyncIterator[Processes]:
-    async with Processes.local() as local:
-        yield local
 
 
 def python(code: str) -> list[str]:
