@@ -25,6 +25,11 @@ from hub.transitions import Fate, heartbeat_sync
 #: Seconds for which a job may wait in its own queue, past its due time; then it is failed (lost).
 PENDING_PATIENCE: Final = 7 * 86_400.0
 
+#: Seconds for which a job that ended before it was told of is remembered for whoever queued it.
+EARLY_END_KEPT: Final = 600.0
+#: How many of them are; the oldest are forgotten.
+EARLY_ENDS: Final = 10_000
+
 Verdict = Literal["running", "taken", "cancelled", "over", "gone"]
 
 
@@ -189,9 +194,12 @@ class ForeignJobs:
         self, ref: str, token: str, fate: Fate, value: bytes = b"", traceback: bytes = b""
     ) -> str | None:
         """Ends a job; `value` is the result, or the error without its traceback. With an empty
-        token its queue ends it, failed or cancelled, whoever runs it. Returns the job's status;
-        None when the run is over or the job ended otherwise."""
-        return _held(self._run("foreign_end", ref, token, fate, value, traceback))
+        token its queue ends it, failed or cancelled, whoever runs it; where nobody has told of it
+        yet, `queue` does it if it comes within EARLY_END_KEPT (EARLY_ENDS of them).
+        Returns the job's status; None when the run is over, the job ended otherwise or is not
+        known."""
+        kept = (*_ms(EARLY_END_KEPT), EARLY_ENDS)
+        return _held(self._run("foreign_end", ref, token, fate, value, traceback, *kept))
 
 
 def _check_room(word: bytes) -> None:

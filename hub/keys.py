@@ -121,6 +121,15 @@ def foreign(ref: str) -> str:
     return f"{PREFIX}foreign:{ref}"
 
 
+#: Zset with a TTL: refs of somebody else's queue that ended before they were told of, by when (ms).
+EARLY = PREFIX + "early"
+
+
+def early(ref: str) -> str:
+    """Hash with a TTL: how a job of somebody else's queue ended of which nobody has told yet."""
+    return f"{PREFIX}early:{ref}"
+
+
 def reply(worker_id: str, queue: str) -> str:
     """String with a TTL: what a worker's last claim (whose first queue this is) was and answered,
     so that a lost reply strands nothing."""

@@ -2,11 +2,15 @@
 -- KEYS 1 prefix
 -- ARGV 1 seed · 2 ref · 3 token, or "" when its queue ends it from outside of the process that runs it, or before
 --      one does · 4 completed | failed | cancelled · 5 result, or error (JSON) or "" · 6 traceback (JSON string) or ""
+--      7 ms for which the end of a job that nobody has told of yet is kept for whoever queued it · 8 how many of them
 -- Returns {"ok" | "done" | "stale", status now} · {"unknown", ""}
 
 local ref, token, fate = ARGV[2], ARGV[3], ARGV[4]
-local job = known(ref)
+local job, id = known(ref)
 if not job then
+  if not id and token == '' then
+    keep_early_end(ref, tonumber(ARGV[7]), tonumber(ARGV[8]), {fate, ARGV[5], ARGV[6]})
+  end
   return {'unknown', ''}
 end
 if TERMINAL[job.status] then
@@ -16,32 +20,8 @@ if TERMINAL[job.status] then
   end
   return {job.status == fate and (token == '' or job.last_token == token) and 'done' or 'stale', job.status}
 end
-local leased = is_leased(job)
-if token ~= '' and job.token ~= token or not leased and fate == 'completed' then
+if token ~= '' and job.token ~= token or not is_leased(job) and fate == 'completed' then
   return {'stale', job.status}
 end
-
-local changes = {}
-if leased then
-  if fate == 'cancelled' and job.status ~= 'cancelling' then
-    move(job, 'cancelling', {})
-  end
-  changes = unlease(job, 'finish', changes)
-  changes.worker = nil -- who ran it stays known
-else
-  take_out(job)
-  changes.run_at = false
-end
-if fate == 'completed' then
-  changes.result = ARGV[5] ~= '' and ARGV[5] or 'null'
-elseif fate == 'failed' then
-  changes.error = ARGV[5]
-  if ARGV[6] ~= '' then
-    changes.traceback = ARGV[6]
-  end
-else
-  changes.told = '1'
-end
-move(job, fate, changes)
-remember(ref, job.id, 0)
+conclude(ref, job, fate, ARGV[5], ARGV[6])
 return {'ok', job.status}

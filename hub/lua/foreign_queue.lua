@@ -19,4 +19,8 @@ if ARGV[5] ~= '' then
 end
 create(job, {give_up = due + tonumber(ARGV[4])})
 remember(ARGV[2], job.id, due - now() + tonumber(ARGV[4]))
+local early = take_early_end(ARGV[2])
+if early then
+  conclude(ARGV[2], job, unpack(early))
+end
 return {'new', job.id, job.status}

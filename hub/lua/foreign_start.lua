@@ -37,6 +37,7 @@ if not job or TERMINAL[job.status] then
   job.worker = ARGV[7] ~= '' and ARGV[7] or nil
   job.retry_of = was and was.id or nil
   create(job, {lease = lease, token = token})
+  take_early_end(ref) -- it is run after all
   if was then
     redis.call('HSET', P .. 'job:' .. was.id, 'retried_by', job.id)
     redis.call('ZREM', P .. 'dead', was.id)

@@ -116,6 +116,11 @@ class Beside:
         history = await self.store.history(session_id, b"0-0")
         return [msgspec.json.decode(event.body) for event in history.entries]
 
+    async def first(self, status: str) -> dict[str, Any]:
+        """What the session's first event of this status says."""
+        events = await self.events()
+        return next(event["data"] for event in events if event["type"] == f"job.{status}")
+
     async def types(self, session_id: str = SESSION) -> list[str]:
         """The statuses that the session's jobs went through, in order. A worker may be faster than
         the word of who queued the job; then its being pending is added here."""

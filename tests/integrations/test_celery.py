@@ -114,7 +114,7 @@ async def test_retries(beside: Beside, send: Callable[..., Any]) -> None:
     )
     assert (job.attempt, job.max_attempts, job.lost, job.error) == (3, 3, 0, None)
     assert job.result == "attempt 3"
-    retrying = (await beside.events())[2]["data"]
+    retrying = await beside.first("retrying")
     assert retrying["error"] == {"code": "error", "message": "not yet", "type": "ConnectionError"}
     assert retrying["attempt"] == 2
     assert retrying["run_at"] is not None

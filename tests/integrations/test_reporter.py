@@ -117,9 +117,12 @@ async def test_without_a_session_nothing_is_told(
     reporter.released(run)
     reporter.cancelled(run)
     reporter.failed(run, "x")
-    reporter.ended("a", "failed", "x")
     assert reporter.flush()
     assert await store.redis.keys("jc:*") == []
+    # Who says this does not know the session; nobody will tell of it.
+    reporter.ended("a", "failed", "x")
+    assert reporter.flush()
+    assert (await store.jobs(session_id="s1")).jobs == []
 
 
 async def test_what_is_not_to_be_shown(settings: Settings, store: Store) -> None:

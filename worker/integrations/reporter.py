@@ -297,7 +297,8 @@ class Reporter:
         kind: str | None = None,
     ) -> None:
         """The library has ended a job that this process does not run, and will not run it again by
-        itself. Does nothing for a job that Jobcast was never told of, or that has ended."""
+        itself. A job of which Jobcast has not heard yet (its worker may be faster than the word of
+        who queued it) ends as soon as it does; nothing is done for one that has ended."""
         value, trace = error_json(error, code=code, kind=kind) if fate == "failed" else (b"", b"")
         ref = ref_of(self.source, job_id)
 

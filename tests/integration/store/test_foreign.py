@@ -11,10 +11,11 @@ from hub import keys
 from hub.connection import connect_sync
 from hub.enqueue import Enqueuer
 from hub.errors import Busy, Conflict
-from hub.foreign import ForeignJob, ForeignJobs, new_token
+from hub.foreign import EARLY_END_KEPT, ForeignJob, ForeignJobs, new_token
 from hub.jobs import Job
 from hub.scripts import Scripts
 from hub.settings import Settings
+from hub.transitions import Fate
 from tests.conftest import Server
 from tests.integration.store.conftest import Driver
 
@@ -84,6 +85,47 @@ async def test_whoever_speaks_first_makes_the_job(driver: Driver, foreign: Forei
     assert foreign.queue("x:a", JOB) == job_id
     assert await driver.types() == ["job.running", "job.completed"]
     assert foreign.find("x:b") is None
+
+
+@pytest.mark.parametrize("fate", ["failed", "cancelled"])
+async def test_an_end_that_is_faster_than_the_word_of_who_queued_it(
+    driver: Driver, foreign: ForeignJobs, fate: Fate
+) -> None:
+    said = (ERROR, b'"trace"') if fate == "failed" else ()
+    assert foreign.end("x:a", "", fate, *said) is None
+    assert foreign.end("x:a", "", fate, *said) is None
+    job_id = foreign.queue("x:a", JOB, delay=5)
+    assert foreign.queue("x:a", JOB) == job_id
+    assert await driver.types() == ["job.pending", f"job.{fate}"]
+    job = await driver.job(job_id)
+    assert (job.error is not None) == (fate == "failed")
+    assert await driver.redis.keys(f"{keys.EARLY}*") == []
+    # It was told with that: another that its queue hands out under the name is a new one.
+    assert foreign.start("x:a", JOB, new_token(), lease=15).verdict == "running"
+
+
+async def test_an_end_of_what_is_run_after_all(driver: Driver, foreign: ForeignJobs) -> None:
+    foreign.end("x:a", "", "failed", ERROR)
+    begin(foreign)
+    assert await driver.types() == ["job.running"]
+    assert await driver.redis.keys(f"{keys.EARLY}*") == []
+
+
+async def test_early_ends_are_bounded(
+    driver: Driver, foreign: ForeignJobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hub.foreign.EARLY_ENDS", 2)
+    for ref in ("x:a", "x:b", "x:c"):
+        foreign.end(ref, "", "failed", ERROR)
+    assert sorted(await driver.redis.keys(f"{keys.EARLY}:*")) == [
+        b"jc:{p0}:early:x:b",
+        b"jc:{p0}:early:x:c",
+    ]
+    for key in await driver.redis.keys(f"{keys.EARLY}*"):
+        assert 0 < await driver.redis.pttl(key) <= EARLY_END_KEPT * 1000
+    for ref in ("x:a", "x:c"):
+        foreign.queue(ref, JOB)
+    assert await driver.types() == ["job.pending", "job.pending", "job.failed"]
 
 
 async def test_every_call_may_be_repeated(driver: Driver, foreign: ForeignJobs) -> None:
