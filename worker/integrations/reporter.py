@@ -342,7 +342,7 @@ class Reporter:
     def jobcast_id(self, job_id: str) -> str | None:
         """The id of the Jobcast job that the library calls `job_id`; None when Jobcast has not
         heard of it yet. Blocks. Raises what the Redis client raises."""
-        self.flush(START_WAIT)
+        self.flush()
         with connect_sync(self.settings.redis_url) as redis:
             return ForeignJobs(redis, Scripts(self.settings)).find(ref_of(self.source, job_id))
 
