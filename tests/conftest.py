@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -31,6 +32,10 @@ from worker.valkey import server_binary as embedded_binary
 # Examples share two cores with servers and browsers: a slow one says nothing about the code.
 hypothesis_settings.register_profile("jobcast", deadline=None, print_blob=True)
 hypothesis_settings.load_profile("jobcast")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what it puts in the background like that, and every program would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SECRET = "a secret for tests, of 32 bytes and more"
 API_KEY = "test-key-0123456789abcdef"
