@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from os import write as write_fd
 from collections.abc import Coroutine
 from typing import Any, Final, Protocol, cast
 
@@ -69,6 +70,7 @@ class Wire(asyncio.Protocol):
         "_closing",
         "_connections",
         "_deaf",
+        "_fd",
         "_full",
         "_heard",
         "_heard_at",
@@ -98,6 +100,8 @@ class Wire(asyncio.Protocol):
         #: There while it holds something: most connections say nothing most of the time.
         self._reader: Reader | None = None
         self._transport: asyncio.Transport
+        #: Where the kernel takes what we send; -1 where a transport has to do it.
+        self._fd = -1
         self._connections: set[Any] | None = None
         self._out: bytes | list[bytes] | None = None
         self._out_size = 0
@@ -129,6 +133,8 @@ class Wire(asyncio.Protocol):
         # A write is handed to the kernel at once, and "paused" is: something is left over.
         transport.set_write_buffer_limits(high=0)
         transport.set_protocol(self)
+        self._paused = transport.get_write_buffer_size() > 0
+        self._fd = _fd_of(transport)
         self._ping_at = self._heard_at = asyncio.get_running_loop().time()
         self._ping_at += self.ping_interval
 
@@ -136,6 +142,8 @@ class Wire(asyncio.Protocol):
         self.open(cast(asyncio.Transport, transport))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        # The transport closes it right after this, and then it may be somebody else's.
+        self._fd = -1
         self._closing = self._deaf = True
         self._out = None
         self._out_size = 0
@@ -307,12 +315,25 @@ class Wire(asyncio.Protocol):
             return
         self._out = None
         size, self._out_size = self._out_size, 0
-        if self._transport.is_closing():
+        if self._fd < 0 and self._transport.is_closing():
             return
         self._written += size
-        self._transport.write(out if isinstance(out, bytes) else b"".join(out))
+        self._hand_over(out if isinstance(out, bytes) else b"".join(out))
         if (self._tell or self._full) and not self._paused:
             self._sent()
+
+    def _hand_over(self, out: bytes) -> None:
+        """To the kernel, past the transport, which holds nothing; it is given what the kernel does
+        not take, and finds out by itself what is wrong with the connection."""
+        if self._fd >= 0 and not self._paused:
+            try:
+                taken = write_fd(self._fd, out)
+            except OSError:
+                taken = 0
+            if taken == len(out):
+                return
+            out = out[taken:]
+        self._transport.write(out)
 
     def forget(self) -> None:
         """Drops what has not been handed to the transport."""
@@ -378,3 +399,13 @@ class Wire(asyncio.Protocol):
             self._ping_at = now + self.ping_interval
             if not self._paused:
                 self.send(_PING)
+
+
+def _fd_of(transport: asyncio.Transport) -> int:
+    """The socket of a transport that only hands bytes on; -1 for others, such as TLS.
+
+    asyncio's and uvloop's transports close it after `connection_lost`, and not before."""
+    sock = transport.get_extra_info("socket")
+    if sock is None or transport.get_extra_info("sslcontext") is not None:
+        return -1
+    return int(sock.fileno())
