@@ -24,6 +24,8 @@ from hub.greeting import greeting
 from hub.jobs import iso
 from hub.mending import Mender
 from hub.store import History, Store
+from hub.transport.direct import write_all
+from hub.transport.wire import Wire
 
 log = logging.getLogger("jobcast.fanout")
 
@@ -99,6 +101,18 @@ class Fanout:
         """The same id: the one object that all who follow the session share, if there is one."""
         session = self._sessions.get(session_id)
         return session_id if session is None else session.feed.session_id
+
+    def cursor_of(self, subscriber: Subscriber) -> bytes:
+        """That of the last lifecycle event that a subscriber was handed, or of its hello."""
+        session = self._sessions.get(subscriber.session_id)
+        return subscriber.cursor if session is None else session.feed.cursor_of(subscriber)
+
+    def board(self, subscriber: Subscriber, wire: Wire) -> None:
+        """Its outlet is a wire that is free, and of this subscriber alone. While both last, it is
+        served in the loop that serves all such."""
+        session = self._sessions.get(subscriber.session_id)
+        if session is not None and subscriber in session.feed.live and subscriber.job is None:
+            wire.board(session.feed.lane, subscriber)
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Adds a subscriber. Its outlet is kicked once `catch_up` can greet it.
@@ -274,37 +288,21 @@ class Fanout:
             return
         if feed.behind:
             self.flow.missed(batch, feed.behind)
-        size, cursor = batch.size, batch.cursor
-        whole = 0
-        # The hub's hottest loop: each call here is made once for each delivery.
-        for subscriber in list(feed.live):
-            if subscriber.job is not None:
-                self._hand_part(feed, subscriber, batch)
+        lane, apart = feed.lane, feed.apart
+        if lane:
+            write_all(lane.values(), batch.frames)
+            self.flow.sent(batch, len(lane))
+        for subscriber in apart:
+            part = batch if subscriber.job is None else batch.only(subscriber.job)
+            if not part.publications:
                 continue
-            outlet = subscriber.outlet
-            if not outlet.accepts(size):
+            if subscriber.outlet.accepts(part.size):
+                subscriber.outlet.write(subscriber, part)
+                self.flow.sent(part)
+            else:
                 self._lag(feed, subscriber, batch)
-                continue
-            outlet.write(subscriber, batch)
-            whole += 1
-            if cursor:
-                subscriber.cursor = cursor
-        if whole:
-            self.flow.sent(batch, whole)
         if session.listeners:
             self._tell(session, batch.publications)
-
-    def _hand_part(self, feed: Feed, subscriber: Subscriber, batch: Batch) -> None:
-        """Hands a live subscriber what is about its one job."""
-        part = batch.only(subscriber.job)
-        if part.publications:
-            if not subscriber.outlet.accepts(part.size):
-                self._lag(feed, subscriber, batch)
-                return
-            subscriber.outlet.write(subscriber, part)
-            self.flow.sent(part)
-        if batch.cursor:
-            subscriber.cursor = batch.cursor
 
     def _lag(self, feed: Feed, subscriber: Subscriber, batch: Batch) -> None:
         self.counts["lagged"] += 1

@@ -149,7 +149,7 @@ class Stream:
     def _beat(self, now: float) -> None:
         # Made now and sent after what is unsent: it covers no more than what goes before it.
         cursors = {
-            session_id: subscriber.cursor.decode()
+            session_id: self.fanout.cursor_of(subscriber).decode()
             for session_id, subscriber in self.subscribers.items()
             if subscriber.state != "starting"
         }

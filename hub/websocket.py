@@ -203,6 +203,12 @@ class Socket(Stream):
 
     # ------------------------------------------------------------------ out
 
+    def free(self) -> None:
+        # One write for each of its sessions would be more than what they share of a turn.
+        if len(self.subscribers) == 1 and isinstance(self.pipe, Wire):
+            for subscriber in self.subscribers.values():
+                self.fanout.board(subscriber, self.pipe)
+
     def refuse(self, code: int, reason: str) -> None:
         """Closes it, saying why."""
         self.close(code, reason=reason)

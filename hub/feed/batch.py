@@ -36,16 +36,19 @@ class Batch:
     """Publications in the order in which they are sent; whoever sends them shares the bytes.
 
     `size` is about what they take on the wire, `cursor` that of the last lifecycle event, or
-    empty when there is none."""
+    empty when there is none; `after` is where those stand whom it is for."""
 
-    __slots__ = ("_by_job", "_sse", "_texts", "cursor", "frames", "publications", "size")
+    __slots__ = ("_by_job", "_sse", "_texts", "after", "cursor", "frames", "publications", "size")
 
     #: One WebSocket text frame for each publication, joined. Made when it is first read, and
     #: from then on an attribute like others: it is read once for each delivery.
     frames: bytes
 
-    def __init__(self, publications: Sequence[Publication], cursor: bytes = b"") -> None:
+    def __init__(
+        self, publications: Sequence[Publication], cursor: bytes = b"", after: bytes = b""
+    ) -> None:
         self.publications = publications
+        self.after = after
         size = OVERHEAD * len(publications)
         last = b""
         for publication in publications:

@@ -7,18 +7,20 @@ trusted only while the entry *at* it is there, nonce and all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from hub.events import ZERO, Publication, seq
-from hub.feed.batch import OVERHEAD, Batch, ends, gap
+from hub.feed.batch import OVERHEAD, Batch, ends
 from hub.feed.latest import Latest
+from hub.feed.portion import Portion
 from hub.feed.ring import Ring
 from hub.feed.subscriber import Subscriber
 
 if TYPE_CHECKING:
     from hub.store import History
+    from hub.transport.direct import Direct
 
 #: What waits while the feed is being mended. Past that, progress and logs become marks, and
 #: lifecycle events are left to the next read of the history.
@@ -49,6 +51,8 @@ class Feed:
         "_spilled",
         "behind",
         "epoch",
+        "handed",
+        "lane",
         "live",
         "session_id",
         "settled",
@@ -58,6 +62,10 @@ class Feed:
         self.session_id = session_id
         self.settled = False
         self.live: set[Subscriber] = set()
+        #: Those of the live that the driver serves together, and by what.
+        self.lane: dict[Subscriber, Direct] = {}
+        #: Where all who are live stand: the cursor of the last lifecycle event of `take`.
+        self.handed = ZERO
         self.behind: set[Subscriber] = set()
         #: Changes with every doubt: what was read under an earlier one says nothing any more.
         self.epoch = 0
@@ -67,7 +75,7 @@ class Feed:
         self._held_size = 0
         self._held_at_read = 0
         self._spilled = False
-        #: Jobs whose end was put in order since the doubt began: what is held of them is old.
+        #: Jobs whose end was read before it was heard: what is heard of them until then is old.
         self._ended: set[bytes] | None = None
         self._latest = Latest()
 
@@ -79,6 +87,18 @@ class Feed:
     def subscribers(self) -> list[Subscriber]:
         return [*self.live, *self.behind]
 
+    @property
+    def apart(self) -> list[Subscriber]:
+        """The live who are not served together."""
+        lane = self.lane
+        if len(lane) == len(self.live):
+            return []
+        return [subscriber for subscriber in self.live if subscriber not in lane]
+
+    def cursor_of(self, subscriber: Subscriber) -> bytes:
+        """That of the last lifecycle event that a subscriber was handed, or of its hello."""
+        return self.handed if subscriber.state == "live" else subscriber.cursor
+
     # ------------------------------------------------------------------ who listens
 
     def attach(self, subscriber: Subscriber) -> None:
@@ -87,8 +107,9 @@ class Feed:
 
     def detach(self, subscriber: Subscriber) -> None:
         """Removes a subscriber; a no-op when it is not there."""
+        if subscriber.state == "live":
+            self._leave(subscriber, self.handed)
         subscriber.state = "ended"
-        self.live.discard(subscriber)
         self.behind.discard(subscriber)
         if not self.behind:
             self._latest.clear()
@@ -99,6 +120,7 @@ class Feed:
         for subscriber in told:
             self.detach(subscriber)
         self._ring = Ring(ZERO)
+        self.handed = ZERO
         self._fresh = []
         self._drop_held()
         self._ended = None
@@ -112,33 +134,49 @@ class Feed:
         """Takes what was published; `settled` is False afterwards where a gap showed."""
         if not self.settled or self._ring is None:
             self._hold(publication)
-        elif publication.kind != "L" or publication.prev == self._ring.top:
+        elif publication.kind != "L":
+            if self._ended is None or publication.key not in self._ended:
+                self._accept(publication)
+        elif publication.prev == self._ring.top:
             self._accept(publication)
+            self._ended = None
         elif publication.cursor not in self._ring:
             self.doubt()
             self._hold(publication)
+        elif self._ended is not None and ends(publication):
+            self._ended.discard(publication.key)
 
     def take(self) -> Batch | None:
         """What came since the last call, for all who are live; those behind get marks of it."""
         if not self._fresh:
             return None
-        batch = Batch(self._fresh)
+        assert self._ring is not None
+        batch = Batch(self._fresh, after=self.handed)
         self._fresh = []
+        self.handed = self._ring.top
         for subscriber in self.behind:
             subscriber.skip(batch.publications)
         return batch
 
-    def lag(self, subscriber: Subscriber, batch: Batch) -> None:
-        """A live subscriber's outlet has no room for this batch."""
-        self.live.discard(subscriber)
+    def lag(self, subscriber: Subscriber, batch: Batch | None = None) -> None:
+        """A live subscriber's outlet has no room for this batch, the last one that was taken."""
+        self._leave(subscriber, self.handed if batch is None else batch.after)
         self.behind.add(subscriber)
         subscriber.state = "lagging"
+        if batch is None:
+            return
         for publication in batch.publications:
             if publication.kind == "P":
                 self._latest.take(publication)
             elif publication.kind == "L":
                 self._latest.outdate(publication)
         subscriber.skip(batch.publications)
+
+    def _leave(self, subscriber: Subscriber, cursor: bytes) -> None:
+        """It is not live any more, and stands at this cursor."""
+        self.live.discard(subscriber)
+        self.lane.pop(subscriber, None)
+        subscriber.cursor = cursor
 
     def _accept(self, publication: Publication) -> None:
         assert self._ring is not None
@@ -159,7 +197,7 @@ class Feed:
             self._spilled = True
             return
         for subscriber in list(self.live):
-            self.lag(subscriber, Batch([]))
+            self.lag(subscriber)
         if publication.kind == "P":
             self._latest.take(publication)
         for subscriber in self.behind:
@@ -203,6 +241,7 @@ class Feed:
             return
         if self._ring is None:
             self._ring = Ring(top)
+            self.handed = top
         if top == self._ring.top:
             self._merge([])
 
@@ -215,10 +254,12 @@ class Feed:
             # Another past. Everybody needs a hello: at its own place, if that is still there.
             self._ring = Ring(history.top)
             for subscriber in list(self.live):
-                self.lag(subscriber, Batch([]))
+                self.lag(subscriber)
             for subscriber in self.behind:
                 starting = subscriber.state == "starting"
                 subscriber.restart(subscriber.after if starting else subscriber.cursor)
+            self.handed = history.top
+            self._ended = None
             self._merge([])
             return
         whole = not history.entries or history.entries[-1].cursor == history.top
@@ -256,24 +297,18 @@ class Feed:
                     self._accept(publication)
             elif publication.cursor in place:
                 replay(place[publication.cursor] + 1)
-            elif publication.cursor not in self._ring:
+            elif publication.cursor not in self._ring and index >= known:
+                # What was held when the read began, and is not in it, was taken back.
                 replay(len(entries))
                 if publication.prev == self._ring.top:
                     self._mended(publication)
-                elif not self._stale(publication, index < known):
+                elif seq(publication.cursor) > seq(self._ring.top):
                     for rest in held[index:]:
                         self._hold(rest)
                     return
         replay(len(entries))
         if not spilled:
             self.settled = True
-            self._ended = None
-
-    def _stale(self, publication: Publication, known: bool) -> bool:
-        """Whether a held event that does not connect is old, or was taken back: the history that
-        has been read since it came does not have it."""
-        assert self._ring is not None
-        return known or seq(publication.cursor) <= seq(self._ring.top)
 
     # ------------------------------------------------------------------ those behind
 
@@ -329,63 +364,17 @@ class Feed:
     def _serve(
         self, subscriber: Subscriber, missed: Sequence[Publication], time: str, *, last: bool
     ) -> Batch | Step:
-        out: list[Publication] = []
-        size = 0
-        complete = last
-
-        room = subscriber.outlet.room()
-
-        def add(publication: Publication) -> bool:
-            nonlocal size
-            more = size + len(publication.body) + OVERHEAD
-            # One alone may be larger than the bound, where nothing else is unsent.
-            if more > room and (out or not subscriber.outlet.accepts(more)):
-                return False
-            size = more
-            out.append(publication)
-            return True
-
-        for event in missed:
-            about_it = subscriber.job is None or event.key == subscriber.job
-            if about_it:
-                if event.key in subscriber.gaps and ends(event):
-                    # Nothing about a job follows its terminal event, so this goes before it.
-                    first, lines = subscriber.gaps[event.key]
-                    if not add(gap(self.session_id, event.key, first, lines, time)):
-                        complete = False
-                        break
-                    del subscriber.gaps[event.key]
-                if not add(event):
-                    complete = False
-                    break
-            subscriber.cursor = event.cursor
-        if complete:
-            complete = self._serve_marks(subscriber, add, time)
+        portion = Portion(subscriber, self.session_id, time)
+        complete = portion.take(missed) and last and portion.take_marks(self._latest)
         if complete:
             self.behind.discard(subscriber)
             self.live.add(subscriber)
             subscriber.state = "live"
             if not self.behind:
                 self._latest.clear()
-        elif not out:
+        elif not portion.publications:
             return Step.FULL
-        return Batch(out, subscriber.cursor)
-
-    def _serve_marks(
-        self, subscriber: Subscriber, add: Callable[[Publication], bool], time: str
-    ) -> bool:
-        while subscriber.progress:
-            key = next(iter(subscriber.progress))
-            latest = self._latest.get(key)
-            if latest is not None and not add(latest):
-                return False
-            del subscriber.progress[key]
-        while subscriber.gaps:
-            key, (first, last) = next(iter(subscriber.gaps.items()))
-            if not add(gap(self.session_id, key, first, last, time)):
-                return False
-            del subscriber.gaps[key]
-        return True
+        return Batch(portion.publications, subscriber.cursor)
 
 
 def contiguous(after: bytes, entries: Sequence[Publication]) -> bool:

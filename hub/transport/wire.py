@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from os import write as write_fd
 from collections.abc import Coroutine
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
+from hub.transport.direct import Direct, direct
+from hub.transport.owner import Owner
 from hub.transport.rfc6455 import (
     CLOSE,
     PING,
@@ -27,34 +28,8 @@ log = logging.getLogger("jobcast.transport")
 MESSAGES: Final = 256
 _PING: Final = frame(PING, b"")
 _PONG: Final = 0xA
-#: `_written` before the first look: no progress was seen yet.
+#: `_left` before the first look.
 _NEVER: Final = -1
-
-
-class Owner(Protocol):
-    """Whom a wire tells. No call may block or raise."""
-
-    def received(self, raw: bytes | None) -> Coroutine[Any, Any, None] | None:
-        """A text message came, or a binary one (None). What has to be awaited before the next
-        message is taken is returned."""
-        ...
-
-    def start(self, work: Coroutine[Any, Any, None]) -> object:
-        """Runs what has to be awaited, in a task that somebody owns."""
-        ...
-
-    def drained(self) -> None:
-        """Nothing is unsent any more (told once after each `tell_drained`)."""
-        ...
-
-    def leaving(self) -> None:
-        """The client ends it, or broke the protocol: nothing more will be sent. Whoever owns the
-        wire sees to it that `cut` is called where the end takes too long."""
-        ...
-
-    def ended(self) -> None:
-        """The connection is gone."""
-        ...
 
 
 class Wire(asyncio.Protocol):
@@ -70,12 +45,14 @@ class Wire(asyncio.Protocol):
         "_closing",
         "_connections",
         "_deaf",
-        "_fd",
+        "_direct",
         "_full",
         "_heard",
         "_heard_at",
+        "_key",
+        "_lane",
+        "_left",
         "_limit",
-        "_mark",
         "_out",
         "_out_size",
         "_owner",
@@ -86,7 +63,6 @@ class Wire(asyncio.Protocol):
         "_tell",
         "_transport",
         "_turns",
-        "_written",
     )
 
     ping_interval: float = 20.0
@@ -100,12 +76,14 @@ class Wire(asyncio.Protocol):
         #: There while it holds something: most connections say nothing most of the time.
         self._reader: Reader | None = None
         self._transport: asyncio.Transport
-        #: Where the kernel takes what we send; -1 where a transport has to do it.
-        self._fd = -1
+        #: How others reach its client while nothing is unsent, and where they find that.
+        self._direct: Direct | None = None
+        self._lane: dict[Any, Direct] | None = None
+        self._key: object = None
         self._connections: set[Any] | None = None
         self._out: bytes | list[bytes] | None = None
+        #: Of the list, while it is one.
         self._out_size = 0
-        self._written = 0
         #: The transport holds bytes that the kernel did not take.
         self._paused = False
         self._tell = False
@@ -119,7 +97,8 @@ class Wire(asyncio.Protocol):
         self._heard = True
         self._heard_at = 0.0
         self._ping_at = 0.0
-        self._mark = _NEVER
+        #: What the transport held when it was looked at last.
+        self._left = _NEVER
         self._progress_at = 0.0
 
     # ------------------------------------------------------------------ the transport's side
@@ -134,7 +113,6 @@ class Wire(asyncio.Protocol):
         transport.set_write_buffer_limits(high=0)
         transport.set_protocol(self)
         self._paused = transport.get_write_buffer_size() > 0
-        self._fd = _fd_of(transport)
         self._ping_at = self._heard_at = asyncio.get_running_loop().time()
         self._ping_at += self.ping_interval
 
@@ -142,11 +120,10 @@ class Wire(asyncio.Protocol):
         self.open(cast(asyncio.Transport, transport))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        # The transport closes it right after this, and then it may be somebody else's.
-        self._fd = -1
+        self._leave()
+        self._direct = None
         self._closing = self._deaf = True
         self._out = None
-        self._out_size = 0
         self._paused = False
         if self._connections is not None:
             self._connections.discard(self)
@@ -154,17 +131,19 @@ class Wire(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._paused = True
+        self._left = _NEVER  # something was sent since the last look
 
     def resume_writing(self) -> None:
         self._paused = False
         if self._out is None:
             self._sent()
         else:
-            self._write()
+            self.flush()
 
     def eof_received(self) -> None:
         # Returning None has the transport closed once what is unsent is out.
-        self._write()
+        self.flush(whatever=True)
+        self._leave()
         self._closing = self._deaf = True
         self._owner.leaving()
 
@@ -182,7 +161,7 @@ class Wire(asyncio.Protocol):
         """The server stops (called by uvicorn): closes with 1012 unless it is closing already."""
         if not self._closing:
             self.end(1012, "")
-            self._write()
+            self.flush(whatever=True)
         self._owner.leaving()
         self._transport.close()
 
@@ -280,9 +259,9 @@ class Wire(asyncio.Protocol):
     @property
     def unsent(self) -> int:
         """Bytes that the kernel has not taken."""
-        if self._paused:
-            return self._out_size + self._transport.get_write_buffer_size()
-        return self._out_size
+        out = self._out
+        size = 0 if out is None else self._out_size if isinstance(out, list) else len(out)
+        return size + self._transport.get_write_buffer_size() if self._paused else size
 
     def send(self, frames: bytes) -> None:
         """Sends whole frames. Dropped once the connection is closing."""
@@ -290,55 +269,61 @@ class Wire(asyncio.Protocol):
             return
         out = self._out
         if out is None:
+            if self._lane is not None:
+                self._leave()
             self._out = frames
             self._turns.add(self)
         elif isinstance(out, list):
             out.append(frames)
+            self._out_size += len(frames)
         else:
             self._out = [out, frames]
-        self._out_size += len(frames)
+            self._out_size = len(out) + len(frames)
 
     def text(self, *bodies: bytes) -> None:
         """Sends text messages, which must be UTF-8."""
         self.send(text_frames(bodies))
 
-    def flush(self) -> None:
+    def flush(self, whatever: bool = False) -> None:
         """Writes what this turn has brought. Called by `Turns`. What comes while the kernel takes
         nothing is kept here: one list of what all of a session share, where the transport would
-        have a request for each write, and they would be a multiple of what is in them."""
-        if not self._paused:
-            self._write()
-
-    def _write(self) -> None:
+        have a request for each write, and they would be a multiple of what is in them. At the end
+        (`whatever`) the transport gets it all the same, which closes after it."""
         out = self._out
-        if out is None:
+        if out is None or (self._paused and not whatever):
             return
         self._out = None
-        size, self._out_size = self._out_size, 0
-        if self._fd < 0 and self._transport.is_closing():
+        if self._transport.is_closing():
             return
-        self._written += size
-        self._hand_over(out if isinstance(out, bytes) else b"".join(out))
-        if (self._tell or self._full) and not self._paused:
+        self._transport.write(out if isinstance(out, bytes) else b"".join(out))
+        if not self._paused:
             self._sent()
 
-    def _hand_over(self, out: bytes) -> None:
-        """To the kernel, past the transport, which holds nothing; it is given what the kernel does
-        not take, and finds out by itself what is wrong with the connection."""
-        if self._fd >= 0 and not self._paused:
-            try:
-                taken = write_fd(self._fd, out)
-            except OSError:
-                taken = 0
-            if taken == len(out):
-                return
-            out = out[taken:]
-        self._transport.write(out)
+    def board(self, lane: dict[Any, Direct], key: object) -> None:
+        """Lets others write to its socket by themselves, who find it in `lane`, until it has
+        something to send of its own. A no-op unless it is free and has such a socket."""
+        if self._out is not None or self._paused or self._closing:
+            return
+        if self._direct is None:
+            self._direct = direct(self._transport, self)
+        if self._direct is not None:
+            lane[key] = self._direct
+            self._lane, self._key = lane, key
+
+    def _leave(self) -> None:
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            lane.pop(self._key, None)
+            self._key = None
+
+    def left_over(self, rest: bytes) -> None:
+        self._leave()
+        if not self._transport.is_closing():
+            self._transport.write(rest)
 
     def forget(self) -> None:
         """Drops what has not been handed to the transport."""
         self._out = None
-        self._out_size = 0
 
     def tell_drained(self) -> None:
         """Asks for one `drained`, once nothing is unsent."""
@@ -348,9 +333,11 @@ class Wire(asyncio.Protocol):
         if self._full:
             self._full = False
             self._go_on()
-        if self._tell and not self._out_size:
+        if self._tell and self._out is None:
             self._tell = False
             self._owner.drained()
+        if self._out is None and self._lane is None and not self._closing:
+            self._owner.free()
 
     def end(self, code: int, reason: str) -> None:
         """Closes, after what is unsent; the client's Close ends the connection. Whoever calls
@@ -367,7 +354,7 @@ class Wire(asyncio.Protocol):
     def _last(self, close: bytes) -> None:
         self.send(close)
         self._closing = True
-        self._write()
+        self.flush(whatever=True)
 
     def cut(self) -> None:
         """Ends the connection at once."""
@@ -378,11 +365,10 @@ class Wire(asyncio.Protocol):
     def stalled(self, now: float) -> float:
         """For how many seconds something has been unsent without any progress."""
         if not self._paused:
-            self._mark = _NEVER
             return 0.0
-        sent = self._written - self._transport.get_write_buffer_size()
-        if sent != self._mark:
-            self._mark = sent
+        left = self._transport.get_write_buffer_size()
+        if left != self._left:
+            self._left = left
             self._progress_at = now
         return now - self._progress_at
 
@@ -399,13 +385,3 @@ class Wire(asyncio.Protocol):
             self._ping_at = now + self.ping_interval
             if not self._paused:
                 self.send(_PING)
-
-
-def _fd_of(transport: asyncio.Transport) -> int:
-    """The socket of a transport that only hands bytes on; -1 for others, such as TLS.
-
-    asyncio's and uvloop's transports close it after `connection_lost`, and not before."""
-    sock = transport.get_extra_info("socket")
-    if sock is None or transport.get_extra_info("sslcontext") is not None:
-        return -1
-    return int(sock.fileno())

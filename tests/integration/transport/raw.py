@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from hub.transport.direct import Direct, write_all
 from hub.transport.rfc6455 import frame as server_frame
 from hub.transport.turns import Turns
 from hub.transport.wire import Wire
@@ -125,11 +126,16 @@ def ends_well(client: Raw) -> None:
 
 
 class Echo:
-    """Sends back what it gets, as text or binary. A text `later` is awaited for some turns."""
+    """Sends back what it gets, as text or binary. A text `later` is awaited for some turns; what
+    begins with `all:` goes to everybody."""
 
-    def __init__(self, turns: Turns, seen: list[str], *, limit: int, bound: int) -> None:
+    def __init__(
+        self, turns: Turns, seen: list[str], room: Room | None = None, *, limit: int, bound: int
+    ) -> None:
         self.wire = Wire(self, turns, limit=limit, bound=bound)
         self.seen = seen
+        self.room = Room() if room is None else room
+        self.room.everybody.add(self)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def received(self, raw: bytes | None) -> Coroutine[Any, Any, None] | None:
@@ -140,6 +146,8 @@ class Echo:
             return self._later()
         if raw == b"bye":
             self.wire.end(4001, "bye")
+        elif raw.startswith(b"all:"):
+            self.room.tell(raw)
         else:
             self.wire.text(raw)
         return None
@@ -158,11 +166,30 @@ class Echo:
     def drained(self) -> None:
         self.seen.append("drained")
 
+    def free(self) -> None:
+        self.wire.board(self.room.lane, self)
+
     def leaving(self) -> None:
         self.seen.append("leaving")
 
     def ended(self) -> None:
         self.seen.append("ended")
+        self.room.everybody.discard(self)
+
+
+class Room:
+    """All who are connected, and those of them who are free."""
+
+    def __init__(self) -> None:
+        self.everybody: set[Echo] = set()
+        self.lane: dict[Echo, Direct] = {}
+
+    def tell(self, text: bytes) -> None:
+        """Sends a text to everybody, as a hub does."""
+        apart = [echo for echo in self.everybody if echo not in self.lane]
+        write_all(self.lane.values(), server_frame(TEXT, text))
+        for echo in apart:
+            echo.wire.text(text)
 
 
 class Server:
@@ -173,13 +200,14 @@ class Server:
         self.seen: list[str] = []
         self.errors: list[str] = []
         self.port = 0
+        self.room = Room()
         self._limit, self._bound = limit, bound
 
     async def start(self) -> asyncio.AbstractServer:
         turns = Turns()
 
         def make() -> asyncio.Protocol:
-            return Echo(turns, self.seen, limit=self._limit, bound=self._bound).wire
+            return Echo(turns, self.seen, self.room, limit=self._limit, bound=self._bound).wire
 
         self.loop.set_exception_handler(lambda _, what: self.errors.append(str(what)))
         server = await self.loop.create_server(make, "127.0.0.1", 0)
