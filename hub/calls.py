@@ -1,4 +1,4 @@
-"""One connection on which many calls of scripts travel at once.
+"""One connection on which many calls travel at once: scripts, and what may be asked twice.
 
 What is called in one turn of the event loop is written at once, and answered in order, so that a
 busy worker pays for a round trip once and not once a call. redis-py connects (and signs in, and
@@ -12,6 +12,7 @@ import logging
 import math
 import random
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, Final, Self
 
 import hiredis
@@ -20,7 +21,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from hub.connection import REPLY_TIMEOUT
+from hub.connection import REPLY_TIMEOUT, RepliesHere
 from hub.supervisor import apart, keep_running, raise_if_cancelled
 
 log = logging.getLogger("jobcast.calls")
@@ -34,14 +35,16 @@ LIMIT: Final = 1_024
 
 
 class Call:
-    """A command on its way: `data` as it is written, and who waits for the reply."""
+    """Commands on their way: `data` as they are written, and who waits for the `count` replies."""
 
-    __slots__ = ("data", "done", "losses", "sent")
+    __slots__ = ("count", "data", "done", "losses", "replies", "sent")
 
-    def __init__(self, data: bytes, done: asyncio.Future[Any]) -> None:
+    def __init__(self, data: bytes, count: int, done: asyncio.Future[list[Any]]) -> None:
         self.data = data
+        self.count = count
         self.done = done
         self.losses = 0
+        self.replies: list[Any] = []
         self.sent = 0.0
 
 
@@ -72,13 +75,12 @@ class Flight:
 
     def answer(self, reply: Any) -> None:
         """The next reply has come; an exception is one too."""
-        done = self._sent.popleft().done
-        if done.done():
-            return
-        if isinstance(reply, Exception):
-            done.set_exception(reply)
-        else:
-            done.set_result(reply)
+        call = self._sent[0]
+        call.replies.append(reply)
+        if len(call.replies) == call.count:
+            self._sent.popleft()
+            if not call.done.done():
+                call.done.set_result(call.replies)
 
     def oldest(self) -> float | None:
         """When the call whose reply is next was sent; None when no reply is due."""
@@ -90,6 +92,7 @@ class Flight:
         again: deque[Call] = deque()
         for call in (*self._sent, *self._waiting):
             call.losses += 1
+            call.replies = []
             if call.done.done():
                 continue
             if call.losses > REPEATS:
@@ -109,11 +112,11 @@ class Flight:
 
 
 class Calls:
-    """Calls scripts over a connection of its own to the server of `redis`, between `async with`.
+    """Runs commands over a connection of its own to the server of `redis`, between `async with`.
 
-    A call is repeated over a lost connection, which every script allows; it fails with redis-py's
-    errors. One that waits for 10 s for its reply makes for a new connection. Cancelling a caller
-    leaves the call to its fate."""
+    A call is repeated over a lost connection, which every script and every read allows; it fails
+    with redis-py's errors. One that waits for 10 s for its reply makes for a new connection.
+    Cancelling a caller leaves the call to its fate."""
 
     def __init__(self, redis: Redis) -> None:
         self._pool: Any = redis.connection_pool
@@ -139,20 +142,33 @@ class Calls:
 
     async def evalsha(self, sha: str, numkeys: int, *args: Any) -> Any:
         """Runs a script that the server knows. Raises NoScriptError, and what redis-py raises."""
-        return await self._call("EVALSHA", sha, numkeys, *args)
+        return await self.ask("EVALSHA", sha, numkeys, *args)
 
     async def script_load(self, script: str) -> Any:
         """Makes a script known."""
-        return await self._call("SCRIPT", "LOAD", script)
+        return await self.ask("SCRIPT", "LOAD", script)
 
-    async def _call(self, *words: Any) -> Any:
+    async def ask(self, *words: Any) -> Any:
+        """The reply to one command, as RESP2 has it. Raises what redis-py raises."""
+        [reply] = await self.ask_all([words])
+        return reply
+
+    async def ask_all(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The replies to commands that are sent together. Raises the first error among them."""
         if self._task is None:
             raise RedisConnectionError("The connection for calls is closed.")
+        if not commands:
+            return []
+        data = b"".join([hiredis.pack_command(words) for words in commands])
         async with self._room:
-            call = Call(hiredis.pack_command(words), asyncio.get_running_loop().create_future())
-            self._flight.add(call)
+            done: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+            self._flight.add(Call(data, len(commands), done))
             self._more.set()
-            return await call.done
+            replies = await done
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
 
     # ------------------------------------------------------------------ the connection
 
@@ -210,12 +226,17 @@ class Calls:
 
     async def _read(self, connection: Any) -> None:
         answer = self._flight.answer
+        here = RepliesHere(connection)
         while True:
             try:
                 reply = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
             except ResponseError as error:
                 reply = error
             answer(reply)
+            while (reply := here.next()) is not here.none:
+                if isinstance(reply, RedisConnectionError):
+                    raise reply
+                answer(reply)
 
     def _watch(self) -> None:
         """Gives the connection up when a reply is overdue."""

@@ -10,14 +10,13 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Callable
 from itertools import islice
 from typing import Any, Protocol
 
-import hiredis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from hub.connection import RepliesHere
 from hub.supervisor import apart, raise_if_cancelled
 
 log = logging.getLogger("jobcast.channels")
@@ -128,7 +127,7 @@ class Channels:
 
     async def _read(self, connection: Any) -> None:
         published, subscribed = self._listener.published, self._listener.subscribed
-        here = _replies_here(connection)
+        here = RepliesHere(connection)
         while True:
             # Does not give way to other tasks before all that one read brought has been taken.
             reply = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
@@ -137,19 +136,6 @@ class Channels:
                     published(reply[1], reply[2])
                 elif reply[0] == b"ssubscribe":
                     subscribed(reply[1])
-                reply = here()
+                reply = here.next()
             if isinstance(reply, Exception):
                 raise reply
-
-
-def _replies_here(connection: Any) -> Callable[[], Any]:
-    """Gives the replies that have arrived already, one after the other: a list for each, and
-    something else when there is none. redis-py has no such call, and a coroutine for each
-    publication costs more than all that the hub does with it. Where its parser is not what it was
-    tested with, nothing is ever here, and each reply is awaited."""
-    reader = getattr(getattr(connection, "_parser", None), "_reader", None)
-    return reader.gets if isinstance(reader, hiredis.Reader) else _nothing
-
-
-def _nothing() -> None:
-    return None

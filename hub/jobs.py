@@ -192,8 +192,9 @@ def _job_id(session_id: str, ms: int, random: bytes) -> str:
 
 def iso(ms: int) -> str:
     """Milliseconds since the epoch as ISO 8601 UTC with milliseconds."""
-    at = datetime.fromtimestamp(ms // 1000, UTC)
-    return f"{at:%Y-%m-%dT%H:%M:%S}.{ms % 1000:03d}Z"
+    # Not by strftime, which takes ten times as long.
+    at = datetime.fromtimestamp(ms // 1000, UTC).isoformat()
+    return f"{at[:19]}.{ms % 1000:03d}Z"
 
 
 _NAMES = (

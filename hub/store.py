@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
 from hub import keys
+from hub.calls import Calls
 from hub.errors import BadInput, Busy, JobcastError
 from hub.events import ZERO, Publication, parse_header
 from hub.jobs import LIST_PART_BYTES, Job, NewJob, job_from_hash, new_job_id
@@ -83,14 +84,25 @@ class History(NamedTuple):
 
 
 class Store:
-    """Reads and enqueues. The Redis client's replies must be bytes. Jobs are queued over `calls`
-    where there is one, which is faster for one and for many at once."""
+    """Reads and enqueues. The Redis client's replies must be bytes. What is done all the time goes
+    over `calls` where there is one, which is faster for one and for many at once."""
 
-    def __init__(self, redis: Redis, scripts: Scripts, calls: AsyncEval | None = None) -> None:
+    def __init__(self, redis: Redis, scripts: Scripts, calls: Calls | None = None) -> None:
         # redis-py types every reply as bytes or str or None; ours are bytes.
         self.redis: Any = redis
         self._scripts = scripts
-        self._calls: AsyncEval = redis if calls is None else calls
+        self._calls = calls
+        self._eval: AsyncEval = redis if calls is None else calls
+
+    async def _ask_all(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The replies to reads that are sent together. Hashes are flat lists, or dicts."""
+        if self._calls is not None:
+            return await self._calls.ask_all(commands)
+        pipe = self.redis.pipeline(transaction=False)
+        for command in commands:
+            pipe.execute_command(*command)
+        replies: list[Any] = await pipe.execute()
+        return replies
 
     # ------------------------------------------------------------------ in
 
@@ -109,7 +121,7 @@ class Store:
         own_id = new_job_id(new.session_id)
         args = enqueue_args(new, job_id or own_id)
         try:
-            return read_reply(await self._scripts.run(self._calls, "enqueue", *args), new, own_id)
+            return read_reply(await self._scripts.run(self._eval, "enqueue", *args), new, own_id)
         except OutOfMemoryError:
             raise Busy(FULL) from None
 
@@ -181,14 +193,12 @@ class Store:
         job any more: one damaged hash must not hide its whole session."""
         if not ids:
             return []
-        pipe = self.redis.pipeline(transaction=False)
-        for job_id in ids:
-            pipe.hgetall(keys.job(job_id))
+        found = await self._ask_all([("HGETALL", keys.job(job_id)) for job_id in ids])
         jobs = []
-        for job_id, fields in zip(ids, await pipe.execute(), strict=True):
+        for job_id, fields in zip(ids, found, strict=True):
             try:
                 if fields:
-                    jobs.append(job_from_hash(fields))
+                    jobs.append(job_from_hash(_hash(fields)))
             except (KeyError, ValueError) as error:
                 log.warning("job %s is damaged: %r", job_id, error)
         return jobs
@@ -294,15 +304,16 @@ class Store:
 
     async def top(self, session_id: str) -> bytes:
         """The cursor of a session's last event; `0-0` when it has none."""
-        entries = await self.redis.xrevrange(keys.events(session_id), count=1)
-        return bytes(entries[0][0]) if entries else ZERO
+        [top] = await self.tops([session_id])
+        return top
 
     async def tops(self, session_ids: Sequence[str]) -> list[bytes]:
         """The same for many sessions in one round trip."""
-        pipe = self.redis.pipeline(transaction=False)
-        for session_id in session_ids:
-            pipe.xrevrange(keys.events(session_id), count=1)
-        return [bytes(found[0][0]) if found else ZERO for found in await pipe.execute()]
+        commands = [
+            ("XREVRANGE", keys.events(session_id), "+", "-", "COUNT", 1)
+            for session_id in session_ids
+        ]
+        return [bytes(found[0][0]) if found else ZERO for found in await self._ask_all(commands)]
 
     async def history(self, session_id: str, after: bytes, limit: int = 2_000) -> History:
         """Up to `limit` lifecycle entries after the cursor `after`, and whether the entry at it is
@@ -326,7 +337,8 @@ class Store:
 
     async def live_jobs(self, session_id: str) -> list[Job]:
         """A session's live jobs (at most 100, newest first), trimmed to list size."""
-        ids = await self.redis.zrevrange(keys.active(session_id), 0, SNAPSHOT_JOBS - 1)
+        command = ("ZREVRANGE", keys.active(session_id), 0, SNAPSHOT_JOBS - 1)
+        [ids] = await self._ask_all([command])
         return [job.trimmed() for job in await self.jobs_by_id([text(i) for i in ids])]
 
     async def snapshot(self, session_id: str) -> Snapshot:
@@ -378,3 +390,7 @@ def _message(entry_id: bytes, fields: dict[bytes, bytes]) -> Message:
     message = msgspec.json.decode(fields[b"m"], type=Message)
     message.cursor = text(entry_id)
     return message
+
+
+def _hash(reply: Mapping[bytes, bytes] | Sequence[bytes]) -> Mapping[bytes, bytes]:
+    return reply if isinstance(reply, Mapping) else dict(zip(reply[::2], reply[1::2], strict=True))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any, Final
 
 from redis.exceptions import RedisError
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from hub import actions, codes
@@ -37,14 +39,22 @@ from hub.streams import Stream
 from hub.transport.hand_over import HAND_OVER, HandOver
 from hub.transport.wire import Wire
 
+_ADDRESS: Final = re.compile(r"/ws(?:/([^/]+))?")
 #: Seconds that a client has to send its first `auth`, where no token came with the upgrade.
 AUTH_WAIT: Final = 5.0
 
 
-async def endpoint(websocket: WebSocket) -> None:
+async def door(scope: Scope, receive: Receive, send: Send) -> None:
     """Both addresses; the second subscribes by itself. Foreign origins do not get this far."""
+    # Under a mount, `path` is the whole of it.
+    match = _ADDRESS.fullmatch(scope["path"].removeprefix(scope.get("root_path", "")))
+    if match is None:
+        # Closed before it was accepted: the server answers the upgrade with 403.
+        await send({"type": "websocket.close", "code": 1008, "reason": ""})
+        return
+    websocket = WebSocket(scope, receive, send)
     services = services_of(websocket)
-    session_id: str | None = websocket.path_params.get("session_id")
+    session_id: str | None = match[1]
     socket = Socket(services, session_id, websocket.query_params.get("after"))
     try:
         await websocket.accept(
