@@ -19,8 +19,10 @@ from hub.store import Store
 
 log = logging.getLogger("jobcast.fanout")
 
-#: Seconds for which a top may be ahead of what was heard before anything is taken for missed.
+#: Seconds without any publication after which what a top shows to be missing is not under way any
+#: more; and after which it is not, whatever else comes.
 UNDER_WAY: Final = 0.25
+BACKLOG: Final = 30.0
 
 
 class Owner(Protocol):
@@ -60,6 +62,7 @@ class Checker:
         self._sessions = sessions
         self._every = every
         self._look = asyncio.Event()
+        self._received = 0
         self.probe = Probe()
         self.offset_ms = 0
 
@@ -83,8 +86,8 @@ class Checker:
             except TimeoutError:
                 pass
             self._look.clear()
-            if self.probe.silent:
-                log.warning("pub/sub has been silent for two checks: connecting anew")
+            if self.probe.is_dead(others=self._anything_came()):
+                log.warning("pub/sub has been silent for some checks: connecting anew")
                 self.probe.forget()
                 self._channels.restart()
             try:
@@ -93,8 +96,6 @@ class Checker:
                 log.warning("cannot check sessions while Redis is away: %s", error)
 
     async def _check(self) -> None:
-        if self._channels.connected:
-            await self.probe.send(self._redis)
         self._flow.sample = True
         seconds, micros = await self._redis.time()
         self.offset_ms = seconds * 1000 + micros // 1000 - time.time_ns() // 1_000_000
@@ -110,9 +111,10 @@ class Checker:
                     self._owner.kick(session)
                 else:
                     suspects.append((session, ours, theirs))
-        if suspects:
-            # What Redis has published already may be on its way here, where much is.
-            await asyncio.sleep(min(UNDER_WAY, self._every / 4))
+        if self._channels.connected:
+            number = await self.probe.send(self._redis)
+            if suspects:
+                await self._caught_up(number)
         for session, ours, theirs in suspects:
             self._owner.flush(session)
             was_settled = session.feed.settled
@@ -122,3 +124,18 @@ class Checker:
             else:
                 self._flow.repaired += was_settled
                 self._mender.soon(session)
+
+    async def _caught_up(self, number: int) -> None:
+        """Returns once all has come that was published before a probe, or will not come: a hub that
+        is behind has missed nothing, and to read histories would put it further behind."""
+        patience = min(UNDER_WAY, self._every / 4)
+        until = asyncio.get_running_loop().time() + BACKLOG
+        self._anything_came()
+        while not await self.probe.until(number, patience):
+            if not self._anything_came() or asyncio.get_running_loop().time() > until:
+                return
+
+    def _anything_came(self) -> bool:
+        """Whether there was a publication since this was asked last."""
+        before, self._received = self._received, self._flow.received.total()
+        return self._received != before

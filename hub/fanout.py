@@ -22,9 +22,11 @@ from hub.flow import Flow
 from hub.followed import Followed
 from hub.greeting import greeting
 from hub.jobs import iso
+from hub.joining import SESSION_BYTES, Joining
 from hub.mending import Mender
 from hub.store import History, Store
 from hub.transport.direct import write_all
+from hub.transport.turns import CHUNK
 from hub.transport.wire import Wire
 
 log = logging.getLogger("jobcast.fanout")
@@ -61,6 +63,9 @@ class Fanout:
         self._by_channel: dict[bytes, Followed] = {}
         self._channels = Channels(redis, self)
         self._dirty: dict[Followed, None] = {}
+        self._joining = Joining()
+        #: How many of them are being handed out before what comes meanwhile.
+        self._passing = 0
         #: What happened so far: lagged, mended, reconnects.
         self.counts: Counter[str] = Counter()
         self._mender = Mender(store, self, self.counts)
@@ -232,7 +237,7 @@ class Fanout:
         if session is None:
             probe = self._checker.probe
             if channel == probe.channel:
-                self.flow.probes.observe(probe.heard())
+                self.flow.probes.observe(probe.heard(data))
             return
         try:
             publication = parse(data)
@@ -249,9 +254,16 @@ class Fanout:
         feed.publish(publication)
         if not feed.settled:
             self._mender.soon(session)
-        elif session not in self._dirty:
+            return
+        if feed.fresh_bytes > SESSION_BYTES:
+            self.flush(session)
+            return
+        self._joining.came += 1
+        if session not in self._dirty:
             if not self._dirty:
-                asyncio.get_running_loop().call_soon(self._flush_all)
+                loop = asyncio.get_running_loop()
+                self._joining.begin(loop.time(), 1)
+                loop.call_soon(self._flush_all)
             self._dirty[session] = None
 
     def subscribed(self, channel: bytes) -> None:
@@ -275,9 +287,22 @@ class Fanout:
             session.feed.deaf()
 
     def _flush_all(self) -> None:
-        # Runs once the reader has taken all that arrived together.
-        for session in list(self._dirty):
+        # Called in each turn while there is something, once all that one read brought was taken.
+        loop = asyncio.get_running_loop()
+        if not self._passing and not self._joining.waits(loop.time()):
+            self._passing = len(self._dirty)
+        writes = 0
+        while self._passing and self._dirty and writes < CHUNK:
+            session = next(iter(self._dirty))
+            self._passing -= 1
+            writes += 1 + len(session.feed.live)
             self.flush(session)
+        if self._dirty:
+            if writes and not self._passing:
+                self._joining.begin(loop.time(), len(self._dirty))
+            loop.call_soon(self._flush_all)
+        else:
+            self._passing = 0
 
     def flush(self, session: Followed) -> None:
         """Hands out what a session's feed has fresh."""

@@ -3,48 +3,68 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from typing import Any
 
 from hub import keys
 
-#: Probes without an answer after which the connection is taken for dead.
+#: Probes without an answer after which a connection that brings nothing else is taken for dead,
+#: and any other one.
 SILENT_AFTER = 2
+LOST_AFTER = 10
 
 
 class Probe:
-    """Sent at each check on a channel of its own, by the way that every publication goes."""
+    """Sent at each check on a channel of its own, by the way that every publication goes: once it
+    is heard, so is all that was published before it."""
 
     def __init__(self) -> None:
         self._channel = keys.live(f"_probe.{os.urandom(6).hex()}")
         self.channel = self._channel.encode()
-        self._unanswered = 0
+        self._sent = 0
+        self._heard = 0
         self._sent_at = 0.0
         self._heard_at = -1e9
+        self._came = asyncio.Event()
 
-    @property
-    def silent(self) -> bool:
-        """Whether so many were not answered that the connection must be dead."""
-        return self._unanswered >= SILENT_AFTER
+    def is_dead(self, others: bool) -> bool:
+        """Whether so many were not answered that the connection must be dead; `others`: other
+        publications came meanwhile."""
+        return self._sent - self._heard >= (LOST_AFTER if others else SILENT_AFTER)
 
     @property
     def silence(self) -> float:
         """Seconds since one came back."""
         return asyncio.get_running_loop().time() - self._heard_at
 
-    async def send(self, redis: Any) -> None:
-        """Sends one. Raises what the client raises."""
-        if not self._unanswered:
+    async def send(self, redis: Any) -> int:
+        """Sends one; returns its number. Raises what the client raises."""
+        if self._sent == self._heard:
             self._sent_at = asyncio.get_running_loop().time()
-        await redis.execute_command("SPUBLISH", self._channel, "P probe 0\n{}")
-        self._unanswered += 1
+        number = self._sent + 1
+        await redis.execute_command("SPUBLISH", self._channel, f"P probe {number}\n{{}}")
+        self._sent = max(self._sent, number)
+        return number
 
-    def heard(self) -> float:
-        """One came back; how many seconds after it was sent."""
-        self._unanswered = 0
+    def heard(self, data: bytes) -> float:
+        """One came back; how many seconds after the first that had not, it was sent."""
+        self._heard = max(self._heard, int(data.partition(b"\n")[0].split()[2]))
+        self._sent = max(self._sent, self._heard)
         self._heard_at = asyncio.get_running_loop().time()
+        self._came.set()
         return self._heard_at - self._sent_at
+
+    async def until(self, number: int, seconds: float) -> bool:
+        """Waits for the one of this number for so long; whether it came."""
+        self._came.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._heard < number:
+                    await self._came.wait()
+                    self._came.clear()
+        return self._heard >= number
 
     def forget(self) -> None:
         """The connection is a new one: what was sent on the old one is not waited for."""
-        self._unanswered = 0
+        self._heard = self._sent

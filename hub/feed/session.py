@@ -51,6 +51,7 @@ class Feed:
         "_spilled",
         "behind",
         "epoch",
+        "fresh_bytes",
         "handed",
         "lane",
         "live",
@@ -71,6 +72,8 @@ class Feed:
         self.epoch = 0
         self._ring: Ring | None = None
         self._fresh: list[Publication] = []
+        #: How much of it `take` would give.
+        self.fresh_bytes = 0
         self._held: list[Publication] = []
         self._held_size = 0
         self._held_at_read = 0
@@ -122,6 +125,7 @@ class Feed:
         self._ring = Ring(ZERO)
         self.handed = ZERO
         self._fresh = []
+        self.fresh_bytes = 0
         self._drop_held()
         self._ended = None
         self.settled = True
@@ -153,6 +157,7 @@ class Feed:
         assert self._ring is not None
         batch = Batch(self._fresh, after=self.handed)
         self._fresh = []
+        self.fresh_bytes = 0
         self.handed = self._ring.top
         for subscriber in self.behind:
             subscriber.skip(batch.publications)
@@ -186,6 +191,7 @@ class Feed:
         elif publication.kind == "P" and self.behind:
             self._latest.take(publication)
         self._fresh.append(publication)
+        self.fresh_bytes += len(publication.body)
 
     def _hold(self, publication: Publication) -> None:
         self._held_size += len(publication.body) + OVERHEAD
@@ -232,7 +238,7 @@ class Feed:
         if not self.settled or self._ring is None or top == self._ring.top:
             return
         moved = asked != self._ring.top
-        if not (moved and top in self._ring):
+        if not (moved and (top in self._ring or seq(top) < seq(self._ring.base))):
             self.doubt()
 
     def settle_at(self, epoch: int, top: bytes) -> None:

@@ -109,6 +109,37 @@ async def test_a_silent_pubsub_connection_is_replaced(bench: Bench) -> None:
     await outlet.until(lambda: outlet.numbers == [1, 2])
 
 
+async def test_a_hub_that_is_behind_takes_nothing_for_missed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outlet = await bench.subscriber()
+    await bench.healthy()
+    fanout, probe, asked = bench.fanout, bench.fanout._checker.probe, 0
+
+    async def until(number: int, seconds: float) -> bool:
+        nonlocal asked
+        asked += 1
+        # Not what is waited for, but a sign that more is on its way.
+        fanout.flow.received["G"] += 1
+        return await type(probe).until(probe, number, seconds)
+
+    async def patient() -> bool:
+        return asked >= 8
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fanout, "_by_channel", {})
+        patch.setattr(probe, "channel", b"on its way")
+        patch.setattr(probe, "until", until)
+        await bench.queue()
+        await wait_until(patient, "a check that waits for what is on its way")
+    [(_, entry)] = await bench.redis.xrange(keys.events("s1"))
+    fanout.published(keys.live("s1").encode(), entry[b"h"] + b"\n" + entry[b"e"])
+    await outlet.until(lambda: outlet.numbers == [1])
+    await bench.healthy()
+    assert fanout.flow.repaired == 0
+    assert len(outlet.hellos) == 1
+
+
 async def test_what_is_no_publication_is_passed_over(bench: Bench) -> None:
     outlet = await bench.subscriber()
     for nonsense in ("", "no header", "L 1-1\n{}", "Z 1\n{}"):
