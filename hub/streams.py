@@ -199,6 +199,9 @@ class Stream:
             else:
                 self._catching = self.start(self._catch_up())
 
+    def free(self) -> None:
+        """Nothing is unsent, and nothing waits to be (called by the pipe as well)."""
+
     def drained(self) -> None:
         """Nothing is unsent any more (called by the pipe)."""
         self.kick()
@@ -218,6 +221,7 @@ class Stream:
                         # Sent before the next one is brought up to date: see the bound.
                         self.pipe.tell_drained()
                         return
+            self.free()
         except Exception:
             log.exception("cannot bring a client up to date")
             self.close(codes.RESYNC)

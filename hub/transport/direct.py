@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterator
 from itertools import repeat
-from socket import socket
+from socket import SocketType
 from typing import Protocol
 
 
@@ -17,7 +17,7 @@ class Keeper(Protocol):
         ...
 
 
-class Direct(socket):
+class Direct(SocketType):
     """The socket of a transport, which alone closes it; `keeper` has that transport.
 
     Write to it only while the transport holds nothing, and not after `connection_lost`: asyncio's
@@ -61,4 +61,4 @@ def write_all(sockets: Collection[Direct], data: bytes) -> None:
                 sock.keeper.left_over(data[count:])
 
 
-_send = socket.send
+_send = SocketType.send
