@@ -9,8 +9,9 @@ from msgspec import Struct
 from hub.enqueue import Enqueuer
 from hub.errors import BadInput, Conflict, NotFound
 from hub.jobs import Job
+from hub.pages import JobPage
 from hub.scripts import Scripts
-from hub.store import JobPage, Store
+from hub.store import Store
 
 #: Jobs that one call retries or purges.
 MOST = 100

@@ -24,7 +24,8 @@ from hub.greeting import greeting
 from hub.jobs import iso
 from hub.joining import SESSION_BYTES, Joining
 from hub.mending import Mender
-from hub.store import History, Store
+from hub.pages import History
+from hub.store import Store
 from hub.transport.direct import write_all
 from hub.transport.turns import CHUNK
 from hub.transport.wire import Wire

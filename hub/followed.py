@@ -9,7 +9,7 @@ from hub import keys
 from hub.events import Publication
 from hub.feed import Feed
 from hub.greeting import Replayable
-from hub.store import History
+from hub.pages import History
 
 
 class Followed:

@@ -11,7 +11,8 @@ from hub.events import seq
 from hub.feed import Feed, Subscriber
 from hub.feed.session import contiguous
 from hub.jobs import EVENT_PART_BYTES, Job
-from hub.store import Message, Store
+from hub.pages import Message
+from hub.store import Store
 
 #: A longer replay becomes a snapshot.
 REPLAY_BYTES: Final = 512 * 1024

@@ -10,7 +10,8 @@ from typing import Final, Protocol
 from redis.exceptions import RedisError
 
 from hub.followed import Followed
-from hub.store import History, Store
+from hub.pages import History
+from hub.store import Store
 from hub.supervisor import apart, raise_if_cancelled
 
 log = logging.getLogger("jobcast.fanout")

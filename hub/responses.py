@@ -10,9 +10,9 @@ from msgspec import Struct
 from hub.announcements import Announcement
 from hub.errors import JobcastError
 from hub.jobs import Job
+from hub.pages import Message
 from hub.problems import Problem, problem_of
 from hub.queueing import Enqueued
-from hub.store import Message
 
 
 class Queued(Struct, kw_only=True, omit_defaults=True):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
-from msgspec import Struct
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
@@ -16,6 +15,7 @@ from hub.calls import Calls
 from hub.errors import BadInput, Busy, JobcastError
 from hub.events import ZERO, Publication, parse_header
 from hub.jobs import LIST_PART_BYTES, Job, NewJob, job_from_hash, new_job_id
+from hub.pages import History, JobPage, LogLine, LogPage, Message, Snapshot
 from hub.queueing import FULL, Enqueued, enqueue_args, queue_all, read_reply
 from hub.scripts import AsyncEval, Scripts, text
 from hub.states import LIVE
@@ -30,59 +30,6 @@ SCAN_JOBS = 1_000
 SCAN_BATCH = 200
 
 
-class Message(Struct, kw_only=True):
-    """What a person or the agent said. `cursor` is that of its event."""
-
-    message_id: str
-    role: Literal["user", "agent"]
-    text: str
-    time: str
-    job_id: str | None = None
-    cursor: str | None = None
-
-
-class JobPage(Struct):
-    """A page of jobs, newest first; `more` is the cursor of the next page, or null."""
-
-    jobs: list[Job]
-    more: str | None = None
-
-
-class LogLine(Struct):
-    """One line of a job's log."""
-
-    line: int
-    stream: str
-    text: str
-
-
-class LogPage(Struct):
-    """Lines of a log; `last` is the number of the last line that the job has written."""
-
-    lines: list[LogLine]
-    last: int
-    more: bool = False
-
-
-class Snapshot(Struct):
-    """A session as it is: the position first, then everything as of that position or later."""
-
-    cursor: str
-    jobs: list[Job]
-    more: str | None
-    messages: list[Message]
-
-
-class History(NamedTuple):
-    """A session's lifecycle entries after a cursor, the first of them: the last one is at `top`
-    unless there are more. `exact` is False when the entry at the cursor is no longer there, so
-    that nothing can be said about what was missed."""
-
-    exact: bool
-    entries: list[Publication]
-    top: bytes
-
-
 class Store:
     """Reads and enqueues. The Redis client's replies must be bytes. What is done all the time goes
     over `calls` where there is one, which is faster for one and for many at once."""
@@ -94,14 +41,24 @@ class Store:
         self._calls = calls
         self._eval: AsyncEval = redis if calls is None else calls
 
-    async def _ask_all(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """The replies to reads that are sent together. Hashes are flat lists, or dicts."""
-        if self._calls is not None:
-            return await self._calls.ask_all(commands)
-        pipe = self.redis.pipeline(transaction=False)
-        for command in commands:
-            pipe.execute_command(*command)
-        replies: list[Any] = await pipe.execute()
+    async def _ask_all(
+        self, commands: Sequence[tuple[Any, ...]], *, at_once: bool = False
+    ) -> list[Any]:
+        """The replies to reads that are sent together, and made with nothing between them where
+        that is said. Hashes are flat lists, or dicts."""
+        replies: list[Any]
+        if self._calls is None:
+            pipe = self.redis.pipeline(transaction=at_once)
+            for command in commands:
+                pipe.execute_command(*command)
+            replies = await pipe.execute()
+        elif at_once:
+            *_, replies = await self._calls.ask_all([("MULTI",), *commands, ("EXEC",)])
+            for reply in replies:
+                if isinstance(reply, Exception):
+                    raise reply
+        else:
+            replies = await self._calls.ask_all(commands)
         return replies
 
     # ------------------------------------------------------------------ in
@@ -318,15 +275,16 @@ class Store:
     async def history(self, session_id: str, after: bytes, limit: int = 2_000) -> History:
         """Up to `limit` lifecycle entries after the cursor `after`, and whether the entry at it is
         still there, nonce and all (for `0-0`: whether the first entry is)."""
-        pipe = self.redis.pipeline(transaction=True)
         stream = keys.events(session_id)
-        if after == ZERO:
-            pipe.xrange(stream, "-", "+", count=limit + 1)
-        else:
-            pipe.xrange(stream, after, "+", count=limit + 1)
-        pipe.xrevrange(stream, count=1)
-        found, last = await pipe.execute()
-        entries = [parse_header(fields[b"h"], fields[b"e"]) for _, fields in found]
+        start = "-" if after == ZERO else after
+        found, last = await self._ask_all(
+            [
+                ("XRANGE", stream, start, "+", "COUNT", limit + 1),
+                ("XREVRANGE", stream, "+", "-", "COUNT", 1),
+            ],
+            at_once=True,
+        )
+        entries = [_entry(_hash(fields)) for _, fields in found]
         top = bytes(last[0][0]) if last else ZERO
         if after == ZERO:
             exact = not entries or entries[0].prev == ZERO
@@ -390,6 +348,10 @@ def _message(entry_id: bytes, fields: dict[bytes, bytes]) -> Message:
     message = msgspec.json.decode(fields[b"m"], type=Message)
     message.cursor = text(entry_id)
     return message
+
+
+def _entry(fields: Mapping[bytes, bytes]) -> Publication:
+    return parse_header(fields[b"h"], fields[b"e"])
 
 
 def _hash(reply: Mapping[bytes, bytes] | Sequence[bytes]) -> Mapping[bytes, bytes]:

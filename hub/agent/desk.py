@@ -12,10 +12,11 @@ from hub import actions
 from hub.announcements import Announcement
 from hub.enqueue import Enqueuer
 from hub.jobs import Job
+from hub.pages import JobPage, LogPage
 from hub.principal import Principal
 from hub.requests import JobRequest
 from hub.responses import Answered, Queued
-from hub.store import JobPage, LogPage, Store
+from hub.store import Store
 from hub.transitions import Transitions
 
 

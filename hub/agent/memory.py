@@ -9,8 +9,9 @@ import msgspec
 
 from hub import keys
 from hub.agent.intents import Intent
+from hub.pages import Message
 from hub.scripts import text
-from hub.store import Message, Store
+from hub.store import Store
 
 #: How many messages back the agent looks.
 WINDOW: Final = 50

@@ -39,9 +39,10 @@ from hub.answers import check_answer
 from hub.enqueue import Enqueuer
 from hub.errors import BadInput, Busy, Conflict, NotFound
 from hub.jobs import AGENT_QUEUE, Job, iso, job_id_for
+from hub.pages import Message
 from hub.principal import Principal
 from hub.requests import JobRequest
-from hub.store import Message, Store
+from hub.store import Store
 from hub.transitions import Transitions
 
 TASK: Final = "agent.turn"

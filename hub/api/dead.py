@@ -12,8 +12,8 @@ from hub.api.operation import Operation, answer, caller, read_body, read_query
 from hub.dead import MOST, Dead, Purged, RetriedList
 from hub.errors import BadInput
 from hub.fields import JobId, Limit, TaskName
+from hub.pages import JobPage
 from hub.services import services_of
-from hub.store import JobPage
 
 
 class DeadQuery(Struct, kw_only=True, forbid_unknown_fields=True):

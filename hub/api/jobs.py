@@ -29,12 +29,12 @@ from hub.auth import Principal
 from hub.errors import BadInput, Refused
 from hub.fields import JobId, Limit, SessionId, TaskName
 from hub.jobs import Job
+from hub.pages import JobPage
 from hub.queueing import Enqueued
 from hub.requests import InputRequest, JobRequest, Nothing
 from hub.responses import Answered, Queued, QueuedList
 from hub.services import Services, services_of
 from hub.states import STATUSES
-from hub.store import JobPage
 
 MAX_WAIT: Final = 60
 IDEMPOTENCY_KEY_CHARS: Final = 255

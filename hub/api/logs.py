@@ -12,8 +12,9 @@ from starlette.responses import Response, StreamingResponse
 from hub.actions import visible_job
 from hub.api.operation import Operation, answer, caller, read_query
 from hub.fields import JobId
+from hub.pages import LogPage
 from hub.services import services_of
-from hub.store import LogPage, Store
+from hub.store import Store
 
 _PAGE: Final = 500
 _DEFAULT_LIMIT: Final = 1_000

@@ -16,10 +16,11 @@ from hub.decode import decode_query
 from hub.errors import BadInput, NotFound, Refused
 from hub.fields import WORDS, Cursor, Limit, SessionId
 from hub.overview import Overview, SessionPage
+from hub.pages import Snapshot
 from hub.requests import MessageRequest
 from hub.responses import MessagePage, Said
 from hub.services import Services, services_of
-from hub.store import SNAPSHOT_MESSAGES, Snapshot
+from hub.store import SNAPSHOT_MESSAGES
 from hub.webhooks.store import WebhookStore
 
 #: The agent's own messages are told apart by these, so that a repeated turn speaks once.

@@ -11,7 +11,7 @@ import typer
 
 from hub.cli.hub_command import Hub, hub_command
 from hub.cli.show import JobId
-from hub.store import LogLine
+from hub.pages import LogLine
 
 PAGE = 1_000
 

@@ -14,7 +14,7 @@ from hub.cli.cards import card, line
 from hub.client.view import View
 from hub.client.wire import Lost
 from hub.jobs import Job
-from hub.store import Message
+from hub.pages import Message
 
 #: Cards that are live at once; more are counted.
 MOST_CARDS = 8

@@ -31,6 +31,7 @@ from hub.client.want import Wanted, wanted
 from hub.errors import Busy
 from hub.jobs import Job
 from hub.overview import QueueList, SessionPage, WorkerList
+from hub.pages import JobPage, LogPage, Snapshot
 from hub.requests import (
     ForeignEvent,
     ForeignEvents,
@@ -50,7 +51,6 @@ from hub.responses import (
     Token,
     Told,
 )
-from hub.store import JobPage, LogPage, Snapshot
 
 P = ParamSpec("P")
 

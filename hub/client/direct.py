@@ -20,12 +20,13 @@ from hub.enqueue import Enqueuer
 from hub.errors import BadInput, JobcastError
 from hub.events import ZERO
 from hub.jobs import Job
+from hub.pages import JobPage, LogPage, Snapshot
 from hub.principal import Principal
 from hub.requests import JobRequest
 from hub.responses import Answered, Queued, QueuedItem, QueuedList, queued_item
 from hub.scripts import Scripts
 from hub.settings import Settings
-from hub.store import JobPage, LogPage, Snapshot, Store
+from hub.store import Store
 from hub.transitions import Transitions
 from hub.webhooks.desk import DeliveryDesk
 from hub.webhooks.history import History

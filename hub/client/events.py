@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from hub.jobs import Job, Progress
-from hub.store import Message
+from hub.pages import Message
 
 
 class Hello(Struct, kw_only=True):

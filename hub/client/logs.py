@@ -6,8 +6,8 @@ from typing import Final, Literal
 
 from hub.client.events import Event, Hello, JobEvent, LogEvent, LogGap
 from hub.jobs import Job
+from hub.pages import LogLine, LogPage
 from hub.states import TERMINAL
-from hub.store import LogLine, LogPage
 
 WAIT: Final = "wait"
 LOOK: Final = "look"

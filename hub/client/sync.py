@@ -28,7 +28,7 @@ from hub.client.wire import (
     unreachable,
 )
 from hub.errors import Unauthenticated
-from hub.store import LogLine
+from hub.pages import LogLine
 
 T = TypeVar("T")
 

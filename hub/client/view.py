@@ -19,7 +19,7 @@ from hub.client.events import (
     ProgressEvent,
 )
 from hub.jobs import Job
-from hub.store import Message
+from hub.pages import Message
 
 TAIL: Final = 6
 #: What tasks write for Jobcast to read (see docs/tasks.md) is no news for people.

@@ -19,7 +19,7 @@ from hub.feed.ring import Ring
 from hub.feed.subscriber import Subscriber
 
 if TYPE_CHECKING:
-    from hub.store import History
+    from hub.pages import History
     from hub.transport.direct import Direct
 
 #: What waits while the feed is being mended. Past that, progress and logs become marks, and

@@ -29,6 +29,13 @@ def registry() -> Registry | None:
 
 
 @pytest.fixture
+def stop_grace() -> float:
+    """Seconds that code has to end which is stopped: few, since some of it never does. Tests of
+    code that does have more, by parametrizing this."""
+    return 1.0
+
+
+@pytest.fixture
 async def shop(
     store: Store,
     transitions: Transitions,
@@ -36,8 +43,9 @@ async def shop(
     processes: Processes,
     redis: Redis,
     registry: Registry | None,
+    stop_grace: float,
 ) -> AsyncIterator[Shop]:
-    runner = new_runner(settings, processes, registry)
+    runner = new_runner(settings, processes, registry, stop_grace=stop_grace)
     async with working(runner):
         yield Shop(store, transitions, runner)
     assert await check(redis) == []

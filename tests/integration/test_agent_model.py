@@ -20,8 +20,9 @@ from hub.agent.turn import take_turn
 from hub.enqueue import Enqueuer
 from hub.errors import SettingsError
 from hub.invariant import check
+from hub.pages import Message
 from hub.settings import Settings
-from hub.store import Message, Store
+from hub.store import Store
 from hub.transitions import Transitions
 from tests.announced import TASKS
 from tests.model_server import (

@@ -14,7 +14,7 @@ from hub.client.logs import LOOK, WAIT, LogFollower
 from hub.client.subscription import HELLO_SECONDS, SILENCE_SECONDS, Dropped, Subscription
 from hub.errors import BadInput, Refused, Unauthenticated
 from hub.jobs import Job
-from hub.store import LogLine, LogPage
+from hub.pages import LogLine, LogPage
 
 NOW = "2026-11-23T19:20:31.042Z"
 JOB: dict[str, Any] = {

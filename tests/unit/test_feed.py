@@ -12,7 +12,7 @@ from hub.feed.batch import sse
 from hub.feed.latest import LATEST_BYTES, LATEST_ENTRIES, Latest
 from hub.feed.ring import RING_BYTES, RING_ENTRIES, Ring
 from hub.feed.session import HELD_BYTES, contiguous
-from hub.store import History
+from hub.pages import History
 
 NOW = "2026-01-01T00:00:00.000Z"
 

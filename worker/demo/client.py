@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from hub.client import Client, Event, JobEvent, View
 from hub.errors import JobcastError
 from hub.jobs import Job
-from hub.store import Message
+from hub.pages import Message
 
 T = TypeVar("T")
 

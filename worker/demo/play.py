@@ -7,7 +7,7 @@ from typing import Final
 
 from hub.agent.telling import short_test
 from hub.jobs import Job
-from hub.store import Message
+from hub.pages import Message
 from worker.demo.client import TERMINAL, Broken, Person, Seen
 from worker.demo.screen import Screen
 

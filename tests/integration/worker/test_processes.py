@@ -32,6 +32,7 @@ async def test_a_command_that_fails_says_how(shop: Shop) -> None:
     assert result(await shop.run("caught")) == "3 why"
 
 
+@pytest.mark.parametrize("stop_grace", [60.0])
 async def test_cancel(shop: Shop, tmp_path: Path) -> None:
     cleaned = tmp_path / "cleaned"
     job_id = await shop.queue("forever", {"cleaned": str(cleaned)})
@@ -128,6 +129,7 @@ async def test_a_coroutine_in_a_process(shop: Shop) -> None:
     assert failed.code == "permanent"
 
 
+@pytest.mark.parametrize("stop_grace", [60.0])
 async def test_cancel_of_a_process(shop: Shop, tmp_path: Path) -> None:
     cleaned = tmp_path / "cleaned"
     job_id = await shop.queue("isolated_busy", {"cleaned": str(cleaned)})
