@@ -307,6 +307,7 @@ class Wire(asyncio.Protocol):
         if self._direct is None:
             self._direct = direct(self._transport, self)
         if self._direct is not None:
+            self._leave()
             lane[key] = self._direct
             self._lane, self._key = lane, key
 
