@@ -29,11 +29,12 @@ class Sources:
         self.changed()
 
     def add(self, error: BaseException) -> None:
-        """Files that an error of loading them came from."""
+        """Files that an error of loading them came from. What has changed meanwhile has."""
         if isinstance(error, SyntaxError) and error.filename:
             self._more.add(Path(error.filename))
         self._more |= {Path(each.filename) for each in traceback.extract_tb(error.__traceback__)}
-        self.changed()
+        for path in self._files():
+            self._seen.setdefault(path, _time(path))
 
     def changed(self) -> Path | None:
         """A file that is not as it was at the last look, or None."""

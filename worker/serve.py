@@ -148,8 +148,8 @@ def _loaded(target: str | None, allow: list[str], sources: Sources | None) -> Re
     try:
         return load(target, allow=allow)
     except Exception as error:
-        logging.getLogger("jobcast.worker").exception("waiting for a change of the source")
         sources.add(error)
+        logging.getLogger("jobcast.worker").exception("waiting for a change of the source")
         if not asyncio.run(_until_mended(sources)):
             raise typer.Exit(0) from None
         return None
