@@ -4,7 +4,7 @@ import re
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, expect
 
 from tests.browser.fake_hub import FakeHub
 
@@ -175,7 +175,8 @@ def test_a_break_shows_a_banner_and_the_session_is_resumed(page: Page, hub: Fake
     # It may also come back by itself before the click: either way it is back.
     retry.or_(page.locator("html[data-stale=false]")).first.wait_for()
     if retry.is_visible():
-        retry.click(force=True)
+        with contextlib.suppress(Error):  # it may be gone by now
+            retry.click(force=True)
     hub.wait(lambda: len(hub.sent("subscribe")) == 2)
     assert hub.sent("subscribe")[-1]["after"] == hub.cursor
     expect(banner).to_be_hidden()
