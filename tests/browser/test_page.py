@@ -1,5 +1,6 @@
 """The page as a person uses it, with a scripted hub behind it."""
 
+import contextlib
 import re
 from urllib.parse import urlsplit
 
