@@ -38,7 +38,7 @@ from tests.conftest import API_KEY
 from tests.subscriber import Subscriber
 
 #: Seconds after the last kill within which every job must have ended.
-AFTERMATH = 240.0
+AFTERMATH = 90.0
 RATE = 45.0
 
 

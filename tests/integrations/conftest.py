@@ -160,7 +160,7 @@ class Beside:
             return condition(types)
 
         with contextlib.suppress(AssertionError, TimeoutError):
-            await until_true(fulfilled, str(what))
+            await until_true(fulfilled, str(what), timeout=40)
         logs = "\n".join(process.log for process in self.processes)
         assert condition(types), f"{types}, not {what}\n{logs}"
 

@@ -145,7 +145,7 @@ class Reloading:
             assert job is not None
             return bool(msgspec.json.decode(job.result) == answer)
 
-        await wait_until(said, f"the worker says {answer}")
+        await wait_until(said, f"the worker says {answer}", timeout=40)
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ async def test_a_source_that_cannot_be_read_is_waited_for(
         job = await store.job(job_id)
         return job is not None and job.status in TERMINAL
 
-    await wait_until(ended, "the mended worker answers")
+    await wait_until(ended, "the mended worker answers", timeout=40)
     job = await store.job(job_id)
     assert job is not None
     assert result(job) == 5

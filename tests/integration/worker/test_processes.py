@@ -11,6 +11,7 @@ from hub.states import TERMINAL
 from tests.conftest import wait_until
 from tests.integration.worker.shop import Shop, result
 from tests.liveness import Mark
+from worker.execution import STOP_GRACE
 
 
 async def test_a_command_and_its_lines(shop: Shop) -> None:
@@ -32,7 +33,7 @@ async def test_a_command_that_fails_says_how(shop: Shop) -> None:
     assert result(await shop.run("caught")) == "3 why"
 
 
-@pytest.mark.parametrize("stop_grace", [60.0])
+@pytest.mark.parametrize("stop_grace", [STOP_GRACE])
 async def test_cancel(shop: Shop, tmp_path: Path) -> None:
     cleaned = tmp_path / "cleaned"
     job_id = await shop.queue("forever", {"cleaned": str(cleaned)})
@@ -129,7 +130,7 @@ async def test_a_coroutine_in_a_process(shop: Shop) -> None:
     assert failed.code == "permanent"
 
 
-@pytest.mark.parametrize("stop_grace", [60.0])
+@pytest.mark.parametrize("stop_grace", [STOP_GRACE])
 async def test_cancel_of_a_process(shop: Shop, tmp_path: Path) -> None:
     cleaned = tmp_path / "cleaned"
     job_id = await shop.queue("isolated_busy", {"cleaned": str(cleaned)})
