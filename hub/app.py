@@ -17,7 +17,6 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from hub import websocket
 from hub.api import OPERATIONS
 from hub.api.operation import routes_of
 from hub.auth import Authenticator
@@ -26,6 +25,7 @@ from hub.connection import check_server, connect
 from hub.enqueue import Enqueuer
 from hub.errors import JobcastError
 from hub.fanout import Fanout
+from hub.gate import door
 from hub.mcp.door import McpDoor
 from hub.metrics.board import Board
 from hub.metrics.keeper import keep_posted
@@ -94,7 +94,7 @@ class Hub(Starlette):
 
     def __init__(self, origins: Origins, **more: Any) -> None:
         super().__init__(**more)
-        self._guarded = OriginGuard(websocket.door, origins)
+        self._guarded = OriginGuard(door, origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":

@@ -44,14 +44,9 @@ class OriginGuard:
             return
         headers = Headers(scope=scope)
         host, origin = headers.get("host"), headers.get("origin")
-        if not self._origins.host_is_ours(host):
-            self._origins.refused += 1
-            await _refuse(
-                scope, receive, send, "This Host is not the hub's: see JOBCAST_PUBLIC_URL."
-            )
-        elif not self._origins.may(origin, host):
-            self._origins.refused += 1
-            await _refuse(scope, receive, send, "This origin may not connect: see JOBCAST_ORIGINS.")
+        why = self._origins.refusal(origin, host)
+        if why:
+            await _refuse(scope, receive, send, why)
         elif origin is None or scope["type"] == "websocket" or not self._origins.listed(origin):
             await self._app(scope, receive, send)
         elif scope["method"] == "OPTIONS" and "access-control-request-method" in headers:

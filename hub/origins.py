@@ -38,6 +38,17 @@ class Origins:
             self._own = _LOOPBACK | {bound}
             self._hosts = self._own | {host for _, host, _ in known}
 
+    def refusal(self, origin: str | None, host: str | None) -> str:
+        """Why a request with these headers is not answered; empty where it is."""
+        if not self.host_is_ours(host):
+            why = "This Host is not the hub's: see JOBCAST_PUBLIC_URL."
+        elif not self.may(origin, host):
+            why = "This origin may not connect: see JOBCAST_ORIGINS."
+        else:
+            return ""
+        self.refused += 1
+        return why
+
     def host_is_ours(self, host: str | None) -> bool:
         """Whether a request with this Host header is meant for this hub."""
         if self._hosts is None:

@@ -10,7 +10,8 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from functools import partial
+from typing import Any, Final, cast
 from urllib.parse import unquote
 
 import uvicorn
@@ -31,7 +32,6 @@ KEEP_ALIVE: Final = 75
 PING_INTERVAL: Final = 20
 #: The one implementation of uvicorn's own that is not deprecated upstream.
 PLAIN: Final = "websockets-sansio"
-FAST: Final = "hub.transport.upgrade:Upgrade"
 #: What the kernel takes of a slow client before the hub sees that it is slow: megabytes, unless
 #: told. Python knows the option's number from 3.12 on, and no system but Linux passes it on.
 NOTSENT_LOWAT: Final = 32 * 1024
@@ -65,7 +65,7 @@ class Server(uvicorn.Server):
                 self.app,
                 host=settings.host,
                 port=settings.port,
-                ws=FAST if fast else PLAIN,
+                ws=PLAIN,
                 ws_max_size=settings.ws_message_bytes,
                 # A client that is slow cannot answer pings: how slow it may be is `stall_close`.
                 ws_ping_interval=PING_INTERVAL,
@@ -81,7 +81,7 @@ class Server(uvicorn.Server):
             )
         )
         if fast:
-            self._check_websockets()
+            self._take_websockets(settings)
         for name in ("uvicorn.access", "uvicorn.error"):
             logger = logging.getLogger(name)
             if not any(isinstance(known, Redact) for known in logger.filters):
@@ -96,16 +96,21 @@ class Server(uvicorn.Server):
         if self._lifeline is not None:
             asyncio.get_running_loop().add_reader(self._lifeline, self._orphaned, self._lifeline)
 
-    def _check_websockets(self) -> None:
+    def _take_websockets(self, settings: Settings) -> None:
         try:
-            from hub.transport.upgrade import unfit
+            from hub.gate import Gate
+            from hub.transport.upgrade import Entry, Upgrade, unfit
 
             why = unfit(self.config, self.server_state)
         except ImportError as error:
             why = str(error)
         if why:
             log.warning("WebSockets go through ASGI, which is slower: %s", why)
-            self.config.ws = PLAIN
+            return
+        gate = Gate(self.app, settings.trusted_proxies)
+        # uvicorn's types ask for classes, and it only calls them.
+        self.config.http = cast(Any, partial(Entry, gate))
+        self.config.ws = cast(Any, partial(Upgrade, gate))
 
     def _bound_kernel(self) -> None:
         for server in self.servers:

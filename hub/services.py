@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from redis.asyncio import Redis
+from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
 
 from hub.auth import Authenticator
@@ -65,7 +66,12 @@ class Services:
 
 def services_of(connection: HTTPConnection) -> Services:
     """The services of the app that serves this request or WebSocket."""
-    services: Services | None = getattr(connection.app.state, "services", None)
+    return services_in(connection.app)
+
+
+def services_in(app: Starlette) -> Services:
+    """Those of an app that runs."""
+    services: Services | None = getattr(app.state, "services", None)
     if services is None:
         raise NotStarted(
             "Jobcast is mounted in an app that did not start it. Starlette runs the lifespan of "

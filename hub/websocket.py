@@ -1,20 +1,17 @@
-"""`WS /ws` and `WS /ws/{session_id}`: events out, commands in."""
+"""One WebSocket: events out, commands in. Who may open one is for `hub.gate` to say."""
 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import Coroutine
-from functools import partial
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from redis.exceptions import RedisError
-from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from hub import actions, codes
-from hub.auth import SUBPROTOCOL, Principal, bearer, bearer_of_subprotocols
+from hub.auth import Principal
 from hub.errors import JobcastError, TooMany, Unauthenticated
 from hub.feed import Batch, Subscriber
 from hub.frames import (
@@ -34,55 +31,12 @@ from hub.greeting import cursor_of
 from hub.jobs import SESSION_ID
 from hub.pipes import Disconnected, QueuedPipe
 from hub.problems import problem, problem_of
-from hub.services import Services, services_of
+from hub.services import Services
 from hub.streams import Stream
-from hub.transport.hand_over import HAND_OVER, HandOver
 from hub.transport.wire import Wire
 
-_ADDRESS: Final = re.compile(r"/ws(?:/([^/]+))?")
 #: Seconds that a client has to send its first `auth`, where no token came with the upgrade.
 AUTH_WAIT: Final = 5.0
-
-
-async def door(scope: Scope, receive: Receive, send: Send) -> None:
-    """Both addresses; the second subscribes by itself. Foreign origins do not get this far."""
-    # Under a mount, `path` is the whole of it.
-    match = _ADDRESS.fullmatch(scope["path"].removeprefix(scope.get("root_path", "")))
-    if match is None:
-        # Closed before it was accepted: the server answers the upgrade with 403.
-        await send({"type": "websocket.close", "code": 1008, "reason": ""})
-        return
-    websocket = WebSocket(scope, receive, send)
-    services = services_of(websocket)
-    session_id: str | None = match[1]
-    socket = Socket(services, session_id, websocket.query_params.get("after"))
-    try:
-        await websocket.accept(
-            SUBPROTOCOL if SUBPROTOCOL in websocket.scope["subprotocols"] else None
-        )
-    except WebSocketDisconnect:
-        return
-    hand_over: HandOver | None = websocket.scope.get("extensions", {}).get(HAND_OVER)
-    if hand_over is None:
-        await AsgiPipe(socket, websocket).run()
-        return
-    wire = SocketWire(
-        socket,
-        services.streams.turns,
-        limit=services.settings.ws_message_bytes,
-        bound=services.settings.unsent_bytes,
-    )
-    early = hand_over(wire)
-    if early is None:
-        return
-    socket.pipe = wire
-    try:
-        socket.begin(websocket)
-        if early:
-            wire.data_received(early)
-    except BaseException:
-        wire.cut()
-        raise
 
 
 class SocketWire(Wire):
@@ -103,9 +57,9 @@ class AsgiPipe(QueuedPipe):
         self._websocket = websocket
         socket.pipe = self
 
-    async def run(self) -> None:
-        """Serves it until it ends."""
-        await self.serve(partial(self._socket.begin, self._websocket), self._receive)
+    async def run(self, begin: Callable[[], None]) -> None:
+        """Serves it until it ends; `begin` is called at the beginning."""
+        await self.serve(begin, self._receive)
 
     async def _receive(self) -> None:
         bound = self._socket.settings.unsent_bytes
@@ -162,16 +116,12 @@ class Socket(Stream):
         self._after = after
         self._auth_until: float | None = None
 
-    def begin(self, websocket: WebSocket) -> None:
-        """Admits the caller, or says when it must have sent `auth`."""
+    def begin(self, client: str, credential: str | None, in_url: str | None) -> None:
+        """Admits the caller, or says when it must have sent `auth`. `client` is its address, and
+        `in_url` the credential that the address had, which may be a token only."""
         self.open()
         services = self._services
-        client = websocket.client
-        wait = services.connect_limit.take(client.host if client else "")
-        in_url = websocket.query_params.get("token")
-        credential = bearer(websocket.headers.get("authorization")) or bearer_of_subprotocols(
-            websocket.scope["subprotocols"]
-        )
+        wait = services.connect_limit.take(client)
         if self.streams.draining:
             self.close(codes.GOING_AWAY, self.streams.return_after())
         elif wait > 0:

@@ -1,34 +1,37 @@
-"""uvicorn with the upgrade class, in a thread, and an app for every way that a handshake ends."""
+"""uvicorn with the hub's classes, in a thread, and a gate for every way that a handshake ends."""
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, cast
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from hub.transport.hand_over import HAND_OVER
+from hub.transport.answer import Admitted
+from hub.transport.head import Head
 from hub.transport.turns import Turns
+from hub.transport.upgrade import Entry, Upgrade
 from tests.integration.transport.raw import Echo, Raw
 
 #: The key of RFC 6455 §1.3, and what must come back for it.
 KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+PLAIN: dict[str, Any] = {"h11": H11Protocol, "httptools": HttpToolsProtocol}
 
 
 class Hosted:
-    """`seen` are the words of the wires' owners, `scopes` what the app was given."""
+    """`seen` are the words of the wires' owners, `heads` what the gate was asked."""
 
     def __init__(self, http: Literal["h11", "httptools"], loop: Literal["asyncio", "uvloop"]):
         self.seen: list[str] = []
-        self.scopes: list[Any] = []
-        self.raised: list[BaseException] = []
+        self.heads: list[Head] = []
         self.port = 0
         self.turns = Turns()
-        self.go = threading.Event()
         self._up = threading.Event()
         self.server = uvicorn.Server(
             uvicorn.Config(
@@ -36,9 +39,9 @@ class Hosted:
                 host="127.0.0.1",
                 port=0,
                 interface="asgi3",
-                http=http,
+                http=cast(Any, partial(Entry, self, plain=PLAIN[http])),
                 loop=loop,
-                ws="hub.transport.upgrade:Upgrade",
+                ws=cast(Any, partial(Upgrade, self)),
                 lifespan="on",
                 log_config=None,
                 timeout_graceful_shutdown=10,
@@ -52,48 +55,28 @@ class Hosted:
             self._up.set()
             await receive()
             await send({"type": "lifespan.shutdown.complete"})
-        elif scope["type"] == "http":
-            await send({"type": "http.response.start", "status": 200, "headers": []})
-            await send({"type": "http.response.body", "body": b"http"})
         else:
-            self.scopes.append(scope)
-            await self.websocket(scope, receive, send)
+            assert scope["type"] == "http", "upgrades go to the gate"
+            body = scope["path"].encode()
+            length = [(b"content-length", b"%d" % len(body))]
+            await send({"type": "http.response.start", "status": 200, "headers": length})
+            await send({"type": "http.response.body", "body": body})
 
-    async def websocket(self, scope: Any, receive: Any, send: Any) -> None:
-        assert (await receive())["type"] == "websocket.connect"
-        match scope["path"]:
-            case "/refuse":
-                await send({"type": "websocket.close", "code": 1008})
-                return
-            case "/silent":
-                return
-            case "/raise":
-                raise RuntimeError("not today")
-            case "/too-early":
-                self.hand_over(scope)
-                return
-            case "/slow":
-                await asyncio.get_running_loop().run_in_executor(None, self.go.wait, 10)
-            case "/gone":
-                await receive()
-                try:
-                    await send({"type": "websocket.accept"})
-                except OSError as error:
-                    self.raised.append(error)
-                return
-        headers = [(b"x-app", b"yes")]
-        subprotocol = next(iter(scope["subprotocols"]), None)
-        await send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": headers})
-        if scope["path"] == "/send":
-            await send({"type": "websocket.send", "text": "through ASGI"})
-        if scope["path"] != "/keep":
-            self.hand_over(scope)
-
-    def hand_over(self, scope: Any) -> None:
+    def admit(self, head: Head, peer: str) -> Admitted | None:
+        assert peer == "127.0.0.1"
+        self.heads.append(head)
+        if head.path == "/refuse":
+            return None
+        if head.path == "/raise":
+            raise RuntimeError("not today")
         wire = Echo(self.turns, self.seen, limit=65_536, bound=65_536).wire
-        early = scope["extensions"][HAND_OVER](wire)
-        if early:
-            wire.data_received(early)
+        subprotocol = next(iter(head.words("sec-websocket-protocol")), None)
+        return Admitted(wire, partial(self._begin, head), subprotocol, peer)
+
+    def _begin(self, head: Head) -> None:
+        self.seen.append("begun")
+        if head.path == "/fail":
+            raise RuntimeError("not now")
 
     @contextmanager
     def running(self) -> Iterator[None]:

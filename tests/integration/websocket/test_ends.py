@@ -6,6 +6,8 @@ import asyncio
 import dataclasses
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from hub.settings import Settings
 from tests.conftest import API_KEY, wait_until
 from tests.running_hub import Hub, running
@@ -45,6 +47,27 @@ async def test_connecting_too_often_is_sent_away(settings: Settings, fast: bool)
         async with wire(hub) as client:
             assert await client.closed() == 4010
             assert client.frames[0]["reconnect_after"] > 1
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_connections_are_counted_by_who_a_trusted_proxy_says_it_is(
+    settings: Settings, fast: bool, trusted: bool
+) -> None:
+    proxies = "127.0.0.1, 192.0.2.0/24" if trusted else "192.0.2.1"
+    settings = dataclasses.replace(settings, connect_rate=0.01, trusted_proxies=proxies)
+
+    async def arrives(*said: str) -> bool:
+        headers = {"X-Forwarded-For": ", ".join(said)} if said else {}
+        async with wire(hub, "/ws/s1", headers=headers) as client:
+            return (await client.frame())["type"] == "hello"
+
+    async with running(settings, API_KEY, fast=fast) as hub:
+        hub.services.connect_limit._burst = 1.0
+        assert await arrives("203.0.113.1", "192.0.2.7") is True
+        # What is left of an address that is not trusted is only what that says.
+        assert await arrives("203.0.113.2", "203.0.113.1") is False
+        assert await arrives("203.0.113.2", "192.0.2.7") is trusted
+        assert await arrives() is trusted
 
 
 async def test_heartbeats_cover_what_was_sent_before_them(settings: Settings, fast: bool) -> None:
