@@ -151,7 +151,7 @@ class Authenticator:
         return Principal(
             "token",
             sub,
-            tuple(s for s in sessions if is_pattern(s)),
+            tuple([s for s in sessions if is_pattern(s)]),
             scopes_of(scope),
             float(exp),
             float(auth_time) if isinstance(auth_time, int | float) else None,

@@ -58,12 +58,13 @@ class Gate:
 
     def __init__(self, app: Starlette, trusted: str) -> None:
         self._app = app
+        self._services: Services | None = None
         self._proxies: Any = ProxyHeadersMiddleware(_nothing, trusted)
 
     def admit(self, head: Head, peer: str) -> Admitted | None:
         """Foreign origins and unknown addresses are refused. Whose credential is not good is let
         in, to be told so by a close code, which browsers do not show of a refused handshake."""
-        services = services_in(self._app)
+        services = self._services = self._services or services_in(self._app)
         if services.origins.refusal(head.get("origin"), head.get("host")):
             return None
         client = self._client(head, peer)

@@ -6,7 +6,6 @@ five times as long, and most of the time of a handshake, to find that it is this
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hmac
 from functools import lru_cache
@@ -15,6 +14,10 @@ from typing import Any, Final
 import msgspec
 
 _MALFORMED: Final = (binascii.Error, ValueError, RecursionError, msgspec.MsgspecError)
+
+#: The alphabet of RFC 4648 §5, and the one that the standard library's fastest way knows.
+_TO_URL: Final = bytes.maketrans(b"+/", b"-_")
+_FROM_URL: Final = bytes.maketrans(b"-_", b"+/")
 
 
 class NotSigned(ValueError):
@@ -29,7 +32,8 @@ def claims_of(token: str, secret: bytes) -> dict[str, Any]:
         if not dot or not _is_hs256(header):
             raise NotSigned("not a token of HS256")
         # Compared as it is spelt, so that each token has one spelling.
-        right = base64.urlsafe_b64encode(hmac.digest(secret, signed, "sha256")).rstrip(b"=")
+        right = binascii.b2a_base64(hmac.digest(secret, signed, "sha256"), newline=False)
+        right = right.translate(_TO_URL).rstrip(b"=")
         if not hmac.compare_digest(signature, right):
             raise NotSigned("signed otherwise")
         claims = msgspec.json.decode(_decoded(payload))
@@ -49,4 +53,5 @@ def _is_hs256(header: bytes) -> bool:
 
 
 def _decoded(part: bytes) -> bytes:
-    return base64.b64decode(part + b"=" * (-len(part) % 4), altchars=b"-_", validate=True)
+    padded = part.translate(_FROM_URL) + b"=" * (-len(part) % 4)
+    return binascii.a2b_base64(padded, strict_mode=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -107,6 +108,7 @@ def _host_parts(host: str, scheme: str) -> tuple[str, int] | None:
     return None if parsed is None else parsed[1:]
 
 
+@lru_cache(maxsize=64)
 def _host_name(host: str) -> str:
     parts = _host_parts(host, "http")
     return "" if parts is None else parts[0]

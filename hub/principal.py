@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
+
+import msgspec
 
 from hub.errors import BadInput, Refused
 from hub.jobs import SESSION_ID
@@ -14,8 +15,7 @@ MAX_TTL: Final = 30 * 86_400
 MAX_SESSIONS: Final = 128
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(msgspec.Struct, frozen=True, gc=False):
     """Who calls. `name` is a key's name or a token's `sub`; `sessions` are ids or `prefix:*`.
 
     An API key covers every session and has every scope: it could mint whatever it lacked. The

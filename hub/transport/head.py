@@ -71,11 +71,10 @@ class Head:
     @property
     def asks_for_websocket(self) -> bool:
         """Whether it asks for nothing else than an upgrade to WebSocket."""
-        values = self._values
         return (
             [value.lower() for value in self.all("upgrade")] == ["websocket"]
             and "upgrade" in [word.lower() for word in self.words("connection")]
-            and _MORE.isdisjoint(values)
+            and _MORE.isdisjoint(self._values)
         )
 
     @property

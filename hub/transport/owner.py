@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 
 class Owner(Protocol):
@@ -34,3 +34,24 @@ class Owner(Protocol):
     def ended(self) -> None:
         """The connection is gone."""
         ...
+
+
+class Nobody:
+    """The owner of what is over. The real one is let go of, so that the two are freed at once and
+    not when the garbage collector finds them."""
+
+    def received(self, raw: bytes | None) -> None: ...
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        work.close()
+
+    def drained(self) -> None: ...
+
+    def free(self) -> None: ...
+
+    def leaving(self) -> None: ...
+
+    def ended(self) -> None: ...
+
+
+NOBODY: Final = Nobody()

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import Any, Final, cast
 
 from hub.transport.direct import Direct, direct
-from hub.transport.owner import Owner
+from hub.transport.owner import NOBODY, Owner
 from hub.transport.rfc6455 import (
     CLOSE,
     PING,
@@ -69,7 +69,7 @@ class Wire(asyncio.Protocol):
     ping_timeout: float = 80.0
 
     def __init__(self, owner: Owner, turns: Turns, *, limit: int, bound: int) -> None:
-        self._owner = owner
+        self._owner: Owner = owner
         self._turns = turns
         self._bound = bound
         self._limit = limit
@@ -127,7 +127,8 @@ class Wire(asyncio.Protocol):
         self._paused = False
         if self._connections is not None:
             self._connections.discard(self)
-        self._owner.ended()
+        owner, self._owner = self._owner, NOBODY
+        owner.ended()
 
     def pause_writing(self) -> None:
         self._paused = True

@@ -59,7 +59,7 @@ async def test_connections_are_counted_by_who_a_trusted_proxy_says_it_is(
     async def arrives(*said: str) -> bool:
         headers = {"X-Forwarded-For": ", ".join(said)} if said else {}
         async with wire(hub, "/ws/s1", headers=headers) as client:
-            return (await client.frame())["type"] == "hello"
+            return bool((await client.frame())["type"] == "hello")
 
     async with running(settings, API_KEY, fast=fast) as hub:
         hub.services.connect_limit._burst = 1.0
