@@ -86,7 +86,8 @@ class Checker:
             except TimeoutError:
                 pass
             self._look.clear()
-            if self.probe.is_dead(others=self._anything_came()):
+            before, self._received = self._received, self._flow.received.total()
+            if self.probe.is_dead(others=self._received != before):
                 log.warning("pub/sub has been silent for some checks: connecting anew")
                 self.probe.forget()
                 self._channels.restart()
@@ -112,9 +113,9 @@ class Checker:
                 else:
                     suspects.append((session, ours, theirs))
         if self._channels.connected:
-            number = await self.probe.send(self._redis)
+            number = await self.probe.send(self._redis, judges=True)
             if suspects:
-                await self._caught_up(number)
+                await self._caught_up(number, BACKLOG)
         for session, ours, theirs in suspects:
             self._owner.flush(session)
             was_settled = session.feed.settled
@@ -125,17 +126,20 @@ class Checker:
                 self._flow.repaired += was_settled
                 self._mender.soon(session)
 
-    async def _caught_up(self, number: int) -> None:
+    async def heard_all(self, most: float = BACKLOG) -> None:
+        """Returns once everything has been heard that was published before this, or will not be; or
+        after `most` seconds. Raises what the Redis client raises."""
+        if self._channels.connected:
+            await self._caught_up(await self.probe.send(self._redis), most)
+
+    async def _caught_up(self, number: int, most: float) -> None:
         """Returns once all has come that was published before a probe, or will not come: a hub that
         is behind has missed nothing, and to read histories would put it further behind."""
         patience = min(UNDER_WAY, self._every / 4)
-        until = asyncio.get_running_loop().time() + BACKLOG
-        self._anything_came()
+        until = asyncio.get_running_loop().time() + most
+        before = self._flow.received.total()
         while not await self.probe.until(number, patience):
-            if not self._anything_came() or asyncio.get_running_loop().time() > until:
+            now = self._flow.received.total()
+            if now == before or asyncio.get_running_loop().time() > until:
                 return
-
-    def _anything_came(self) -> bool:
-        """Whether there was a publication since this was asked last."""
-        before, self._received = self._received, self._flow.received.total()
-        return self._received != before
+            before = now

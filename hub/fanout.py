@@ -24,7 +24,7 @@ from hub.greeting import greeting
 from hub.jobs import iso
 from hub.joining import SESSION_BYTES, Joining
 from hub.mending import Mender
-from hub.pages import History
+from hub.paging import Paging
 from hub.store import Store
 from hub.transport.direct import write_all
 from hub.transport.turns import CHUNK
@@ -32,8 +32,6 @@ from hub.transport.wire import Wire
 
 log = logging.getLogger("jobcast.fanout")
 
-#: Entries that are read at once for one subscriber that is far behind.
-PAGE: Final = 64
 #: Reads for subscribers that start or are far behind, at one time: more would only wait for
 #: connections to Redis, and each holds a page in memory.
 READS: Final = 24
@@ -70,6 +68,7 @@ class Fanout:
         #: What happened so far: lagged, mended, reconnects.
         self.counts: Counter[str] = Counter()
         self._mender = Mender(store, self, self.counts)
+        self._paging = Paging(self._mender.history, self._gate)
         self.flow = Flow()
         self._checker = Checker(
             redis,
@@ -164,7 +163,7 @@ class Fanout:
         try:
             step = feed.catch_up(subscriber, self.now())
             if step is Step.PAGE:
-                history = await self._page(session, subscriber.cursor)
+                history = await self._paging.page(session, subscriber.cursor)
                 step = feed.page(subscriber, history, self.now())
                 if not feed.settled:
                     self._mender.soon(session)
@@ -180,28 +179,6 @@ class Fanout:
             self.flow.sent(step)
             return True
         return False
-
-    async def _page(self, session: Followed, after: bytes) -> History:
-        """The history after a cursor, read once for all who fell behind there together."""
-        if session.pages is None:
-            session.pages = {}
-        pages = session.pages
-        while (reading := pages.get(after)) is not None:
-            found = await asyncio.shield(reading)
-            if found is not None:
-                return found
-        reading = pages[after] = asyncio.get_running_loop().create_future()
-        found = None
-        try:
-            async with self._gate:
-                found = await self._mender.history(session.feed.session_id, after, PAGE)
-            return found
-        finally:
-            # None where it failed or its reader is gone: another one reads for those who wait.
-            del pages[after]
-            if not pages and session.pages is pages:
-                session.pages = None
-            reading.set_result(found)
 
     async def _greet(self, session: Followed, subscriber: Subscriber) -> bool:
         feed = session.feed
@@ -361,6 +338,10 @@ class Fanout:
         """A feed is settled again (called by `Mender`)."""
         self.kick(session)
         self._tell(session, [Publication("X", b"")])
+
+    async def heard_all(self, most: float) -> None:
+        """See `Checker` (called by `Mender`)."""
+        await self._checker.heard_all(most)
 
     def kick(self, session: Followed) -> None:
         """Those behind may be able to go on."""

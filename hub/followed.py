@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from hub import keys
 from hub.events import Publication
 from hub.feed import Feed
 from hub.greeting import Replayable
-from hub.pages import History
 
 
 class Followed:
@@ -22,7 +20,6 @@ class Followed:
         "idle_since",
         "listeners",
         "listening",
-        "pages",
         "replayable",
         "unchecked",
     )
@@ -35,8 +32,6 @@ class Followed:
         self.idle_since: float | None = None
         self.replayable = Replayable()
         self.listeners: list[Callable[[Publication], None]] = []
-        #: Pages of the history that are being read, by the cursor before them.
-        self.pages: dict[bytes, asyncio.Future[History | None]] | None = None
 
     @property
     def idle(self) -> bool:

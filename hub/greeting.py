@@ -9,7 +9,6 @@ import msgspec
 
 from hub.events import seq
 from hub.feed import Feed, Subscriber
-from hub.feed.session import contiguous
 from hub.jobs import EVENT_PART_BYTES, Job
 from hub.pages import Message
 from hub.store import Store
@@ -125,8 +124,7 @@ async def _replayable(store: Store, session_id: str, after: bytes) -> bool:
         # An entry that is none of ours: whatever it was, a snapshot tells the state.
         return False
     return (
-        history.exact
-        and contiguous(after, history.entries)
+        history.follows(after)
         and (not history.entries or history.entries[-1].cursor == history.top)
         and sum(len(entry.body) for entry in history.entries) <= REPLAY_BYTES
     )

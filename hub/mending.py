@@ -9,8 +9,8 @@ from typing import Final, Protocol
 
 from redis.exceptions import RedisError
 
+from hub.feed.history import History
 from hub.followed import Followed
-from hub.pages import History
 from hub.store import Store
 from hub.supervisor import apart, raise_if_cancelled
 
@@ -23,6 +23,8 @@ PAGE: Final = 256
 SIDE_BY_SIDE: Final = 16
 FIRST_WAIT: Final = 0.05
 LONGEST_WAIT: Final = 2.0
+#: Seconds that a feed which starts waits for what was published before.
+HEARD_WITHIN: Final = 2.0
 
 
 class Owner(Protocol):
@@ -34,6 +36,10 @@ class Owner(Protocol):
 
     def mended(self, session: Followed) -> None:
         """Its feed is settled again."""
+        ...
+
+    async def heard_all(self, most: float) -> None:
+        """Returns once everything has been heard that was published before; see `Checker`."""
         ...
 
 
@@ -97,6 +103,8 @@ class Mender:
             chunk = sessions[start : start + TOPS]
             epochs = [session.feed.reading() for session in chunk]
             tops = await self._store.tops([session.feed.session_id for session in chunk])
+            if any(session.feed.starts_at() for session in chunk):
+                await self._owner.heard_all(HEARD_WITHIN)
             for session, epoch, top in zip(chunk, epochs, tops, strict=True):
                 if epoch == session.feed.epoch:
                     session.unchecked = False
@@ -109,6 +117,8 @@ class Mender:
             return
         epoch = feed.reading()
         history = await self.history(feed.session_id, feed.top, PAGE)
+        if feed.starts_at(history):
+            await self._owner.heard_all(HEARD_WITHIN)
         feed.settle(epoch, history)
         self._counts["mended"] += feed.settled
         self._owner.flush(session)

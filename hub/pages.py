@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from msgspec import Struct
 
-from hub.events import Publication
 from hub.jobs import Job
 
 
@@ -51,13 +50,3 @@ class Snapshot(Struct):
     jobs: list[Job]
     more: str | None
     messages: list[Message]
-
-
-class History(NamedTuple):
-    """A session's lifecycle entries after a cursor, the first of them: the last one is at `top`
-    unless there are more. `exact` is False when the entry at the cursor is no longer there, so
-    that nothing can be said about what was missed."""
-
-    exact: bool
-    entries: list[Publication]
-    top: bytes

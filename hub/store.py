@@ -14,8 +14,9 @@ from hub import keys
 from hub.calls import Calls
 from hub.errors import BadInput, Busy, JobcastError
 from hub.events import ZERO, Publication, parse_header
+from hub.feed.history import History
 from hub.jobs import LIST_PART_BYTES, Job, NewJob, job_from_hash, new_job_id
-from hub.pages import History, JobPage, LogLine, LogPage, Message, Snapshot
+from hub.pages import JobPage, LogLine, LogPage, Message, Snapshot
 from hub.queueing import FULL, Enqueued, enqueue_args, queue_all, read_reply
 from hub.scripts import AsyncEval, Scripts, text
 from hub.states import LIVE
@@ -284,7 +285,7 @@ class Store:
             ],
             at_once=True,
         )
-        entries = [_entry(_hash(fields)) for _, fields in found]
+        entries = [_entry(fields) for _, fields in found]
         top = bytes(last[0][0]) if last else ZERO
         if after == ZERO:
             exact = not entries or entries[0].prev == ZERO
@@ -350,7 +351,10 @@ def _message(entry_id: bytes, fields: dict[bytes, bytes]) -> Message:
     return message
 
 
-def _entry(fields: Mapping[bytes, bytes]) -> Publication:
+def _entry(reply: Mapping[bytes, bytes] | Sequence[bytes]) -> Publication:
+    if isinstance(reply, list) and len(reply) == 4 and reply[0] == b"h" and reply[2] == b"e":
+        return parse_header(reply[1], reply[3])  # as scripts write it
+    fields = _hash(reply)
     return parse_header(fields[b"h"], fields[b"e"])
 
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 from hub.events import ZERO, Publication, seq
 from hub.feed.batch import OVERHEAD, Batch, ends
+from hub.feed.history import History
 from hub.feed.latest import Latest
 from hub.feed.portion import Portion
 from hub.feed.ring import Ring
 from hub.feed.subscriber import Subscriber
 
 if TYPE_CHECKING:
-    from hub.pages import History
     from hub.transport.direct import Direct
 
 #: What waits while the feed is being mended. Past that, progress and logs become marks, and
@@ -241,6 +241,15 @@ class Feed:
         if not (moved and (top in self._ring or seq(top) < seq(self._ring.base))):
             self.doubt()
 
+    def starts_at(self, history: History | None = None) -> bool:
+        """Whether it would not go on from where it is, but start at the top that was read, or at
+        that of a history. Call `settle_at` or `settle` then once everything has been heard that
+        was published before the read: what is told of a job that has ended since would follow a
+        hello that knows its end."""
+        if self._ring is None:
+            return True
+        return history is not None and not history.follows(self._ring.top)
+
     def settle_at(self, epoch: int, top: bytes) -> None:
         """The top of the session, read while not settled. Settles where that says enough."""
         if epoch != self.epoch or self.settled:
@@ -256,7 +265,7 @@ class Feed:
         more to read."""
         if epoch != self.epoch or self.settled or self._ring is None:
             return
-        if not history.exact or not contiguous(self._ring.top, history.entries):
+        if not history.follows(self._ring.top):
             # Another past. Everybody needs a hello: at its own place, if that is still there.
             self._ring = Ring(history.top)
             for subscriber in list(self.live):
@@ -357,10 +366,13 @@ class Feed:
         """The same, with the history after its cursor. It starts again where that is not exact."""
         if subscriber.state != "lagging":
             return Step.WAIT
-        if not history.exact or not contiguous(subscriber.cursor, history.entries):
+        if not history.follows(subscriber.cursor):
             subscriber.restart(None)
             return Step.HELLO
         if history.entries:
+            if subscriber.takes_all(history.whole.size):
+                subscriber.cursor = history.entries[-1].cursor
+                return history.whole
             return self._serve(subscriber, history.entries, time, last=False)
         # It has all that there is, and we do not.
         if self._ring is not None and subscriber.cursor not in self._ring:
@@ -381,12 +393,3 @@ class Feed:
         elif not portion.publications:
             return Step.FULL
         return Batch(portion.publications, subscriber.cursor)
-
-
-def contiguous(after: bytes, entries: Sequence[Publication]) -> bool:
-    """Whether each entry names the one before it, the first one `after`."""
-    for entry in entries:
-        if entry.prev != after:
-            return False
-        after = entry.cursor
-    return True

@@ -110,6 +110,11 @@ class Subscriber:
         if len(self.progress) > MARKS or len(self.gaps) > MARKS:
             self.restart(self.after if self.state == "starting" else self.cursor)
 
+    def takes_all(self, size: int) -> bool:
+        """Whether it gets lifecycle events of this size as they are, with nothing left out or put
+        between them."""
+        return self.job is None and not self.gaps and size <= self.outlet.room()
+
     def _has(self, event: Publication) -> bool:
         """Whether its hello has told, or will tell, of an event that is not sent to it."""
         return self.state == "starting" or seq(event.cursor) <= seq(self.cursor)

@@ -16,6 +16,7 @@ from hub.errors import TooMany
 from hub.events import Publication
 from hub.fanout import Fanout
 from hub.feed.ring import RING_ENTRIES
+from hub.paging import PAGE
 from hub.scripts import Scripts
 from hub.store import Store
 from hub.transitions import Transitions
@@ -276,34 +277,68 @@ async def test_an_outage_of_redis_keeps_subscribers(own_valkey: Server, settings
     await redis.aclose()
 
 
-async def test_a_page_is_read_once_for_all_who_wait_for_it(
+async def test_a_feed_starts_once_it_has_heard_what_was_published_before(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await bench.queue()
-    await bench.subscriber()
-    session = bench.fanout._sessions["s1"]
+    await bench.healthy()
+    asked, heard = asyncio.Event(), asyncio.Event()
+    real = bench.fanout.heard_all
+
+    async def heard_all(most: float) -> None:
+        asked.set()
+        await heard.wait()
+        await real(most)
+
+    monkeypatch.setattr(bench.fanout, "heard_all", heard_all)
+    job = await bench.queue()
+    outlet = Outlet(bench.fanout, "s1")
+    bench.fanout.subscribe(outlet.subscriber)
+    await asked.wait()
+    # It is told of in the hello, and what has ended must not be followed by it.
+    late = b'G %b 1 1\n{"type":"job.log"}' % job.encode()
+    await bench.redis.execute_command("SPUBLISH", keys.live("s1"), late)
+    assert outlet.hellos == []
+    heard.set()
+    await outlet.live()
+    assert outlet.seen == []
+    await bench.redis.execute_command("SPUBLISH", keys.live("s1"), late)
+    await outlet.until(lambda: [one.kind for one in outlet.seen] == ["G"])
+
+
+async def test_those_who_come_back_together_share_a_page(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(RING_ENTRIES + 10):
+        await bench.queue()
+    first = (await bench.redis.xrange(keys.events("s1"), count=1))[0][0]
+    everything = list(range(2, RING_ENTRIES + 11))
     reads: list[bytes] = []
-    go = asyncio.Event()
     real = bench.store.history
 
-    async def slow(session_id: str, after: bytes, limit: int = 256) -> Any:
-        reads.append(after)
-        await go.wait()
+    async def counted(session_id: str, after: bytes, limit: int = 2_000) -> Any:
+        if limit == PAGE:
+            reads.append(after)
         return await real(session_id, after, limit)
 
-    monkeypatch.setattr(bench.store, "history", slow)
-    first, *others = [asyncio.create_task(bench.fanout._page(session, b"0-0")) for _ in range(10)]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert reads == [b"0-0"]
-    # Whoever reads for the others may go: one of them reads then.
-    first.cancel()
-    go.set()
-    pages = await asyncio.gather(*others)
-    assert len(reads) == 2
-    assert all(page is pages[0] for page in pages)
-    assert len(pages[0].entries) == 1
-    assert session.pages is None
+    monkeypatch.setattr(bench.store, "history", counted)
+    outlets = [Outlet(bench.fanout, "s1", first) for _ in range(3)]
+    for outlet in outlets:
+        bench.fanout.subscribe(outlet.subscriber)
+    for outlet in outlets:
+        await outlet.live()
+    for outlet in outlets[1:]:
+        bench.fanout.unsubscribe(outlet.subscriber)
+    late = await bench.subscriber(after=first)
+    for outlet in (*outlets, late):
+        assert outlet.numbers == everything
+        assert outlet.batches[0] is late.batches[0]
+    assert len(reads) == len(set(reads)) == 2
+    # An event is missed: what was read before the doubt is read anew.
+    await bench.suppressed()
+    await bench.queue()
+    again = await bench.subscriber(after=first)
+    assert again.numbers == [*everything, RING_ENTRIES + 11, RING_ENTRIES + 12]
+    assert reads.count(first) == 2
 
 
 async def test_whether_a_cursor_replays_is_found_out_once_for_each_top(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hub.events import ZERO, Publication, seq
 from hub.feed import Batch, Feed, Subscriber
-from hub.pages import History
+from hub.feed.history import History
 
 JOBS = [b"job-a", b"job-b", b"job-c"]
 NOW = "2026-01-01T00:00:00.000Z"

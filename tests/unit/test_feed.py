@@ -9,10 +9,10 @@ import pytest
 from hub.events import ZERO, Publication, parse
 from hub.feed import MARKS, Batch, Feed, Step, Subscriber, ends, gap
 from hub.feed.batch import sse
+from hub.feed.history import History, contiguous
 from hub.feed.latest import LATEST_BYTES, LATEST_ENTRIES, Latest
 from hub.feed.ring import RING_BYTES, RING_ENTRIES, Ring
-from hub.feed.session import HELD_BYTES, contiguous
-from hub.pages import History
+from hub.feed.session import HELD_BYTES
 
 NOW = "2026-01-01T00:00:00.000Z"
 
@@ -378,3 +378,14 @@ def test_contiguous_entries_name_each_other() -> None:
     assert not contiguous(b"0-1", [event(1)])
     assert not contiguous(ZERO, [event(1), event(3)])
     assert contiguous(b"9-9", [])
+
+
+def test_it_says_when_it_would_start_elsewhere() -> None:
+    feed = Feed("s")
+    assert feed.starts_at()
+    feed.settle_at(feed.reading(), b"1-7")
+    feed.doubt()
+    assert not feed.starts_at()
+    assert not feed.starts_at(History(True, [event(2), event(3)], b"3-7"))
+    assert feed.starts_at(History(True, [event(3)], b"3-7"))
+    assert feed.starts_at(History(False, [], b"3-7"))

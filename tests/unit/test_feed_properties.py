@@ -186,20 +186,25 @@ class Machine(RuleBasedStateMachine):
         after = self.feed.top
         if after is None or data.draw(st.booleans(), "top"):
             top = self.truth.top
-            self.meanwhile(data)
+            self.meanwhile(data, self.feed.starts_at())
             self.feed.settle_at(epoch, top)
         else:
             history = self.truth.history(after, limit)
-            self.meanwhile(data)
+            self.meanwhile(data, self.feed.starts_at(history))
             self.feed.settle(epoch, history)
         self.flush()
 
-    def meanwhile(self, data: st.DataObject) -> None:
+    def meanwhile(self, data: st.DataObject, until_heard: bool) -> None:
+        """`until_heard`: what had been published before has come, or will not come, when it is
+        over."""
+        before = {id(one) for one in self.wire}
         if data.draw(st.booleans(), "busy"):
             self.happen([(kind, JOBS[0], 5) for kind in data.draw(st.text("LPGE", max_size=4))])
         self.arrive(data.draw(st.integers(0, 8), "arriving"))
         if data.draw(st.integers(0, 9), "lost") == 9:
             self.lose()
+        while until_heard and any(id(one) in before for one in self.wire):
+            self.arrive(1)
 
     @rule()
     def check(self) -> None:
@@ -274,7 +279,8 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "feed"):
             return
         self.wire.clear()
-        for _ in range(60):
+        # A client that has missed everything reads two entries of it at a time.
+        for _ in range(60 + len(self.truth.entries)):
             self.flush()
             self.feed.check(self.feed.top, self.truth.top)
             while not self.feed.settled:
