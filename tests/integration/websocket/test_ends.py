@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 from collections.abc import Awaitable, Callable
 
 import pytest
 
+from hub.feed import Subscriber
 from hub.settings import Settings
+from hub.websocket import Socket, SocketWire
 from tests.conftest import API_KEY, wait_until
 from tests.running_hub import Hub, running
 from tests.wire import Hands, wire
@@ -131,3 +134,30 @@ def no_streams(hub: Hub) -> Callable[[], Awaitable[bool]]:
         return len(hub.services.streams) == 0
 
     return none
+
+
+async def test_what_is_over_is_freed_without_the_collector(settings: Settings) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        async with running(settings, API_KEY) as hub:
+            token = hub.token("s1", "s2")
+            for way in range(3):
+                async with wire(hub, "/ws/s1", token) as client:
+                    await client.until("hello")
+                    await client.send(type="subscribe", session_id="s2")
+                    await client.until("hello")
+                    if way == 1:
+                        client.socket.transport.abort()
+                    elif way == 2:
+                        await client.send(type="auth", token="nonsense")
+                        await client.closed()
+
+            async def are_gone() -> bool:
+                return not len(hub.services.streams)
+
+            await wait_until(are_gone, "the end of all streams")
+            kinds = (Socket, SocketWire, Subscriber)
+            assert [one for one in gc.get_objects() if type(one) in kinds] == []
+    finally:
+        gc.enable()
