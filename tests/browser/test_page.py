@@ -104,7 +104,11 @@ def test_a_reply_being_written_is_one_message_and_its_markup_is_tamed(
     page: Page, hub: FakeHub
 ) -> None:
     hub.sign_in()
-    text = "**Bold** <script>document.title='owned'</script><b onclick=x>b</b> [x](javascript:1)"
+    text = (
+        "**Bold** <script>document.title='owned'</script><b onclick=x>b</b> [x](javascript:1)"
+        " <a href='https://example.org/' onclick=y title=\"a > b\">z</a><br/>1 < 2 & <3<!-- no -->\n\n"
+        "<div onclick='document.title=1'>\n<em ONCLICK=x>block</em> < </div>"
+    )
     partial = {"type": "message.partial", "session_id": "chat:main", "time": "2026-11-23T19:20:31Z"}
     hub.send(partial | {"data": {"message_id": "m1", "text": text[:6]}})
     reply = page.get_by_test_id("message-agent")
@@ -113,7 +117,13 @@ def test_a_reply_being_written_is_one_message_and_its_markup_is_tamed(
     expect(reply).to_have_attribute("data-partial", "false")
     expect(reply).to_have_count(1)
     expect(reply.locator("strong")).to_have_text("Bold")
-    assert reply.locator("script, [onclick], a[href]").count() == 0
+    assert reply.locator("script, [onclick]").count() == 0
+    link = reply.locator("a[href]")
+    expect(link).to_have_attribute("href", "https://example.org/")
+    expect(link).to_have_attribute("title", "a > b")
+    expect(reply.locator("em")).to_have_text("block")
+    expect(reply).to_contain_text("1 < 2 & <3")
+    expect(reply).not_to_contain_text("no")
     assert page.title() == "Jobcast"
 
 
