@@ -106,8 +106,8 @@ def test_a_reply_being_written_is_one_message_and_its_markup_is_tamed(
     hub.sign_in()
     text = (
         "**Bold** <script>document.title='owned'</script><b onclick=x>b</b> [x](javascript:1)"
-        " <a href='https://example.org/' onclick=y title=\"a > b\">z</a><br/>1 < 2 & <3<!-- no -->\n\n"
-        "<div onclick='document.title=1'>\n<em ONCLICK=x>block</em> < </div>"
+        " <a href='https://example.org/' onclick=y title=\"a > b\">z</a><br/>1 < 2 & <3<!-- no -->"
+        "\n\n<div onclick='document.title=1'>\n<em ONCLICK=x>block</em> < </div>"
     )
     partial = {"type": "message.partial", "session_id": "chat:main", "time": "2026-11-23T19:20:31Z"}
     hub.send(partial | {"data": {"message_id": "m1", "text": text[:6]}})
