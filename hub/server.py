@@ -111,7 +111,7 @@ class Server(uvicorn.Server):
     def _take_websockets(self, settings: Settings) -> None:
         try:
             from hub.gate import Gate
-            from hub.transport.upgrade import Entry, Upgrade, unfit
+            from hub.transport.upgrade import Arrival, Upgrade, unfit
 
             why = unfit(self.config, self.server_state)
         except ImportError as error:
@@ -121,7 +121,7 @@ class Server(uvicorn.Server):
             return
         gate = Gate(self.app, settings.trusted_proxies)
         # uvicorn's types ask for classes, and it only calls them.
-        self.config.http = cast(Any, partial(Entry, gate))
+        self.config.http = cast(Any, partial(Arrival, gate))
         self.config.ws = cast(Any, partial(Upgrade, gate))
 
     def _bound_kernel(self) -> None:

@@ -1,6 +1,6 @@
 """The classes for uvicorn's `http=` and `ws=`: they answer handshakes, and hand connections over.
 
-`Entry` looks at what a connection says first. A plain upgrade request is answered right there;
+`Arrival` looks at what a connection says first. A plain upgrade request is answered right there;
 everything else is uvicorn's, which calls `Upgrade` for the upgrades among it: those of a later
 request, and those that came in pieces. Who may come in is for a `Gate` to say, and no task, no
 ASGI and nothing of the handshake stays in memory.
@@ -38,7 +38,7 @@ def unfit(config: uvicorn.Config, server_state: ServerState) -> str:
     return f"uvicorn {uvicorn.__version__} has no " + ", ".join(missing) if missing else ""
 
 
-class Entry(asyncio.Protocol):
+class Arrival(asyncio.Protocol):
     """A connection that has not said anything. Bind `gate`, and hand the rest to uvicorn; `plain`
     is its own class."""
 

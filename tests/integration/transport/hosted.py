@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from hub.transport.answer import Admitted
 from hub.transport.head import Head
 from hub.transport.turns import Turns
-from hub.transport.upgrade import Entry, Upgrade
+from hub.transport.upgrade import Arrival, Upgrade
 from tests.integration.transport.raw import Echo, Raw
 
 #: The key of RFC 6455 §1.3, and what must come back for it.
@@ -39,7 +39,7 @@ class Hosted:
                 host="127.0.0.1",
                 port=0,
                 interface="asgi3",
-                http=cast(Any, partial(Entry, self, plain=PLAIN[http])),
+                http=cast(Any, partial(Arrival, self, plain=PLAIN[http])),
                 loop=loop,
                 ws=cast(Any, partial(Upgrade, self)),
                 lifespan="on",

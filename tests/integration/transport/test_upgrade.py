@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 from hub.server import PLAIN
 from hub.server import Server as HubServer
 from hub.settings import Settings
-from hub.transport.upgrade import EARLY_BYTES, Entry, unfit
+from hub.transport.upgrade import EARLY_BYTES, Arrival, unfit
 from tests.conftest import SECRET
 from tests.integration.transport.hosted import ACCEPT, KEY, Hosted, request
 from tests.integration.transport.raw import CLOSE, PONG, TEXT, Raw, close, frame
@@ -109,7 +109,7 @@ def test_a_connection_that_says_nothing_is_the_servers(hosted: Hosted) -> None:
     settled(hosted)
     with hosted.client(), hosted.open():
         kinds = {type(one).__name__ for one in hosted.server.server_state.connections}
-        assert kinds == {"Entry", "Wire"}
+        assert kinds == {"Arrival", "Wire"}
     settled(hosted)
 
 
@@ -262,7 +262,7 @@ def test_this_uvicorn_fits(settings: Settings, caplog: pytest.LogCaptureFixture)
     server = HubServer(settings)
     assert unfit(server.config, server.server_state) == ""
     http: Any = server.config.http
-    assert http.func is Entry
+    assert http.func is Arrival
     assert HubServer(settings, fast=False).config.ws == PLAIN
     assert HubServer(settings, fast=False).config.http == "auto"
     assert caplog.messages == []
