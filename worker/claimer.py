@@ -26,6 +26,12 @@ T = TypeVar("T")
 WAIT_SECONDS: Final = 10.0
 #: Of a lease, how much may go by in waiting: it is counted from before.
 _WAIT_SHARE: Final = 1 / 2
+#: The same of what a wait may take longer than it should, by our clock and not by the server's,
+#: which may be set back meanwhile; and what must be left for a job to be begun without renewing it.
+_LATE_SHARE: Final = 1 / 5
+_LEAST_SHARE: Final = 1 / 3
+#: And in seconds, however long a lease is.
+_LATE_SECONDS: Final = 2.0
 #: Jobs that a claim takes which has waited: few, since who waits may be stopped or stuck meanwhile
 #: and would hold them for a lease, and more than one, to tell a job from a rush of them.
 _AFTER_WAITING: Final = 2
@@ -58,6 +64,7 @@ class Claimer:
         self._tasks = tuple(tasks)
         self._lease = lease
         self._wait = min(WAIT_SECONDS, lease * _WAIT_SHARE)
+        self._patience = self._wait + min(_LATE_SECONDS, lease * _LATE_SHARE)
         self._slots = slots
         self._begin = begin
         self._stop = stop
@@ -104,7 +111,9 @@ class Claimer:
         wanted = asyncio.ensure_future(self._slots.wanted.wait())
         try:
             await asyncio.wait(
-                {claiming, wanted, self._stopping}, return_when=asyncio.FIRST_COMPLETED
+                {claiming, wanted, self._stopping},
+                timeout=self._patience,
+                return_when=asyncio.FIRST_COMPLETED,
             )
             while not claiming.done():
                 # Again where it came before the claim had begun to wait.
@@ -120,7 +129,7 @@ class Claimer:
             wanted.cancel()
             claiming.cancel()
         self._pause = _FIRST_WAIT
-        return self._begin_all(claims, sent)
+        return await self._begin_all(claims, sent)
 
     async def _hold_on(self, error: Exception) -> None:
         """Where claiming is possible and waiting is not, one would follow the other at once."""
@@ -131,10 +140,26 @@ class Claimer:
         await self._unless_stopped(asyncio.sleep(self._pause))
         self._pause = min(self._pause * 2, _LONGEST_WAIT)
 
-    def _begin_all(self, claims: Sequence[Claim], sent: float) -> int:
+    async def _begin_all(self, claims: Sequence[Claim], sent: float) -> int:
+        valid_until = sent + self._lease
+        if claims and boottime() > valid_until - self._lease * _LEAST_SHARE:
+            claims, valid_until = await self._renewed(claims)
         for claim in claims:
-            self._begin(claim, sent + self._lease)
+            self._begin(claim, valid_until)
         return len(claims)
+
+    async def _renewed(self, claims: Sequence[Claim]) -> tuple[Sequence[Claim], float]:
+        """Those that are still this worker's, and until when: it heard of them so late that they
+        would be stopped at their beginning."""
+        sent = boottime()
+        held = [(claim.job_id, claim.token) for claim in claims]
+        try:
+            statuses = await self._transitions.heartbeat("", self._lease, held)
+        except (RedisError, OSError) as error:
+            log.warning("%d jobs came late, and cannot be begun: %s", len(claims), error)
+            return [], 0.0
+        still = [c for c, status in zip(claims, statuses, strict=True) if status != "lost"]
+        return still, sent + self._lease
 
     async def _claim(self, limit: int, request: str | None = None) -> int:
         """Claims now. `request` is that of a claim that may have been answered already."""
@@ -167,7 +192,7 @@ class Claimer:
                 continue
             if down:
                 log.info("Redis is back: claiming again")
-            return self._begin_all(claims, sent)
+            return await self._begin_all(claims, sent)
         return 0
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:

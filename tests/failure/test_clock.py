@@ -8,8 +8,10 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from hub.jobs import NewJob
 from hub.states import TERMINAL
 from tests.conftest import Server, new_server
 from tests.failure.field import a_field, events
@@ -57,6 +59,22 @@ def stepped(clock: Clock) -> Iterator[Server]:
     yield server
     server.stop()
     shutil.rmtree(server.folder)
+
+
+@pytest.mark.parametrize("step", [60, -60])
+async def test_who_waits_for_work_while_the_clock_is_stepped_begins_it_in_time(
+    stepped: Server, clock: Clock, tmp_path: Path, step: int
+) -> None:
+    async with a_field(stepped, tmp_path, lease=3.0) as field:
+        worker = await field.worker()
+        clock.step(step)
+        # Work that comes later than a lease after that: the server would go on waiting.
+        params = msgspec.json.encode({"path": str(field.notes), "seconds": 0.1})
+        new = NewJob(session_id="s1", task="once", params=params, delay=5.0)
+        job_id = (await field.store.enqueue(new)).job.id
+        job = await field.until(job_id, *TERMINAL)
+        assert (job.status, job.lost, job.released) == ("completed", 0, 0)
+        assert " lease is over" not in worker.log.read_text()
 
 
 @pytest.mark.parametrize("step", [60, -60, 3_600, -3_600])

@@ -25,6 +25,8 @@ class Redis:
         self.requests: list[tuple[str, int]] = []
         self.waits = 0
         self.closed = 0
+        self.renewed: list[tuple[str, str]] = []
+        self.status: str | None = "running"
         self.asked = asyncio.Semaphore(0)
         self.idle = asyncio.Event()
 
@@ -36,6 +38,15 @@ class Redis:
             raise answer
         return answer
 
+    async def heartbeat(
+        self, worker_id: str, lease: float, held: list[tuple[str, str]]
+    ) -> list[str]:
+        assert (worker_id, lease) == ("", 15)
+        self.renewed += held
+        if self.status is None:
+            raise RedisConnectionError("away")
+        return [self.status]
+
 
 class Bell:
     """Answers as `redis` does while that has answers; else when it is interrupted, with nothing."""
@@ -43,6 +54,7 @@ class Bell:
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
         self.interrupts = 0
+        self.interrupted = asyncio.Semaphore(0)
         self._interrupted = asyncio.Event()
 
     async def claim(self, wait: float, *args: Any, **more: Any) -> list[Claim]:
@@ -56,6 +68,7 @@ class Bell:
 
     async def interrupt(self) -> None:
         self.interrupts += 1
+        self.interrupted.release()
         self._interrupted.set()
 
     async def aclose(self) -> None:
@@ -209,3 +222,51 @@ async def test_where_it_cannot_wait_it_looks_less_and_less_often(
     assert pauses == sorted(pauses)
     assert pauses[-1] == 2.0
     assert len(pauses) == 9
+
+
+async def test_a_wait_that_the_server_forgets_is_cut_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.claimer._LATE_SECONDS", 0.01)
+    monkeypatch.setattr("worker.claimer.WAIT_SECONDS", 0.01)
+    redis, stop = Redis([]), asyncio.Event()
+    patient = claimer(redis, Slots(1), stop, [])
+    running = asyncio.create_task(patient.run())
+    for _ in range(3):
+        await cast(Any, patient)._bell.interrupted.acquire()
+    stop.set()
+    await running
+    assert redis.waits >= 3
+
+
+@pytest.mark.parametrize("status", ["running", "cancelling", "lost", None])
+async def test_what_comes_when_little_of_its_lease_is_left_is_renewed_first(
+    monkeypatch: pytest.MonkeyPatch, status: str | None
+) -> None:
+    # Sent at 100, heard of at 110.5; renewed at 111.
+    times = iter([100.0, 110.5, 111.0])
+    monkeypatch.setattr("worker.claimer.boottime", lambda: next(times, 200.0))
+    redis, slots, stop = Redis([CLAIM], []), Slots(2), asyncio.Event()
+    redis.status = status
+    begun: list[tuple[Claim, float]] = []
+    patient = claimer(redis, slots, stop, [])
+    monkeypatch.setattr(patient, "_begin", lambda *what: begun.append(what))
+    running = asyncio.create_task(patient.run())
+    await redis.idle.wait()
+    stop.set()
+    await running
+
+    good = status in ("running", "cancelling")
+    assert begun == ([(CLAIM, 126.0)] if good else [])
+    assert redis.renewed == [("j", "1:1")]
+    assert await slots.take_free() == (1 if good else 2)
+
+
+async def test_what_comes_in_time_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([100.0, 109.5])
+    monkeypatch.setattr("worker.claimer.boottime", lambda: next(times, 200.0))
+    redis = Redis([CLAIM], [])
+
+    assert await claimed(redis, Slots(2), asyncio.Event()) == [CLAIM]
+
+    assert redis.renewed == []
