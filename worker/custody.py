@@ -69,8 +69,6 @@ class Custody:
     ) -> None:
         sock.setblocking(False)
         self.ready = False
-        #: Under which jobs are held.
-        self.name = ""
         self.closed = False
         self._sock = sock
         self._watch = watch
@@ -208,7 +206,6 @@ class Custody:
                 self._end(message["job"], message["grace"])
             case "ready":
                 self.ready = True
-                self.name = message["name"]
 
     def _set_deadline(self, job_id: str, at: float | None) -> None:
         job = self._jobs.get(job_id)

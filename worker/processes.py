@@ -16,7 +16,7 @@ from typing import Any, Self
 from worker.channel import Channel
 from worker.environment import child_env
 from worker.process import CommandNotStarted, Process, ProcessError, WardenLost
-from worker.warden import DEAD_VARIABLE, FD_VARIABLE, launcher
+from worker.warden import FD_VARIABLE, launcher
 
 __all__ = ["CommandNotStarted", "Process", "ProcessError", "Processes", "WardenLost"]
 
@@ -38,14 +38,10 @@ class Processes:
         *,
         on_lost: Callable[[], None] | None = None,
         child: subprocess.Popen[bytes] | None = None,
-        dead: Sequence[str] = (),
     ) -> None:
         self._channel = Channel(sock)
         self._on_lost = on_lost
         self._child = child
-        #: Names of workers before this one, as they said them to the warden, of which it has seen
-        #: that nothing is alive.
-        self.dead = tuple(dead)
         self._numbers = itertools.count(1)
         self._processes: dict[int, Process] = {}
         self._ends: dict[str, asyncio.Future[None]] = {}
@@ -59,13 +55,11 @@ class Processes:
         the kernel kills the worker with its warden anyway, even when its loop is blocked.)
         """
         number = os.environ.pop(FD_VARIABLE, None)
-        dead = os.environ.pop(DEAD_VARIABLE, "")
         if number is None:
             return None
         sock = socket.socket(fileno=int(number))
         sock.set_inheritable(False)
-        on_lost = on_lost or (lambda: os._exit(EXIT_WARDEN_LOST))
-        return cls(sock, on_lost=on_lost, dead=[name for name in dead.split(",") if name])
+        return cls(sock, on_lost=on_lost or (lambda: os._exit(EXIT_WARDEN_LOST)))
 
     @classmethod
     def local(cls, *, tree: bool = True) -> Processes:
@@ -103,13 +97,13 @@ class Processes:
         if self._child is not None:
             await asyncio.to_thread(self._child.wait)
 
-    def ready(self, name: str = "") -> None:
-        """Tell the warden that start-up went well, and under which name jobs are held, if any are.
+    def ready(self) -> None:
+        """Tell the warden that start-up went well.
 
         From now on it starts a new worker when this one ends with a status other than 0. A worker
         that ends before is not restarted (unless a signal killed it): the fault is in its settings.
         """
-        self._send({"op": "ready", "name": name})
+        self._send({"op": "ready"})
 
     def begin(self, job_id: str, deadline: float | None = None) -> None:
         """Make a job known, valid until `deadline` (`clock.boottime()`, seconds; None: no end)."""

@@ -9,7 +9,6 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 import msgspec
@@ -31,7 +30,6 @@ from hub.supervisor import keep_running
 from hub.tick import Ticker
 from hub.transitions import Transitions
 from worker.bell import Bell
-from worker.burial import bury
 from worker.children import Children
 from worker.claimer import Claimer
 from worker.control import Control
@@ -204,9 +202,7 @@ class Runner:
                         claimer = self._claimer(group, registry, served, shop)
                         what = f"claiming from {', '.join(served)}"
                         claimers.append(group.create_task(keep_running(what, claimer.run)))
-                self._processes.ready(self.worker_id)
-                if self._processes.dead:
-                    services.append(group.create_task(self._bury()))
+                self._processes.ready()
                 log.info(
                     "worker %s serves %s from %s",
                     self.worker_id,
@@ -297,12 +293,6 @@ class Runner:
             await self._news.wait()
             self._news.clear()
             await self._announce()
-
-    async def _bury(self) -> None:
-        for name in self._processes.dead:
-            count = await persist(partial(bury, self._redis, self._transitions, name))
-            if count:
-                log.warning("%d jobs of %s, which is dead, are free", count, name)
 
     async def _until_redis_answers(self) -> bool:
         """False when the worker is told to stop first."""

@@ -57,8 +57,6 @@ from worker.forks import STEPS, Command, say
 from worker.minder import EXITED, FAILED, SIGNAL, STARTED, STOP, Handle, spawn
 
 FD_VARIABLE = "JOBCAST_WARDEN_FD"
-# Names of workers of which nothing is alive, with commas between: their successor may say so.
-DEAD_VARIABLE = "JOBCAST_WARDEN_DEAD"
 
 #: Exit status of a worker that wants to be started anew at once: its source has changed.
 EXIT_RELOAD = 76
@@ -112,7 +110,6 @@ class Warden:
         self._custody: Custody | None = None
         self._worker: Handle | None = None
         self._worker_pid = 0
-        self._dead: list[str] = []
         self._code: int | None = None
         self._stops = 0
         self._listen_to_signals()
@@ -133,7 +130,6 @@ class Warden:
                     self._turn()
                 code, asked = self._code, self._stops > 0
                 self._clear(custody)
-                self._note_dead(custody)
                 if asked:
                     return code if code >= 0 else 128 - code
                 if code == 0 or (code > 0 and not custody.ready):
@@ -150,15 +146,6 @@ class Warden:
             if self._stops:
                 return 0
             backoff = min(backoff * 2, _BACKOFF_LAST)
-
-    def _note_dead(self, custody: Custody) -> None:
-        if not custody.name:
-            return
-        # It has been at work, and was told of those before it.
-        self._dead.clear()
-        # Where process groups are all there is, something may have fled.
-        if self._tree and custody.empty and self._worker is None:
-            self._dead.append(custody.name)
 
     def serve(self, sock: socket.socket) -> int:
         """Keep the jobs of whoever is at the other end, until it closes."""
@@ -184,8 +171,6 @@ class Warden:
         """
         ours, theirs = socket.socketpair()
         env = {**os.environ, FD_VARIABLE: str(theirs.fileno())}
-        if self._dead:
-            env[DEAD_VARIABLE] = ",".join(self._dead)
         stdio = os.open(os.devnull, os.O_RDONLY), os.dup(1), os.dup(2)
         command = Command(argv, env, None, stdio, passed=(theirs.fileno(),))
         self._code, self._worker_pid = None, 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,8 +12,8 @@ import pytest
 from hub import keys
 from hub.errors import StaleToken
 from hub.states import TERMINAL
-from tests.conftest import Server, wait_until
-from tests.failure.field import LEASE, Field, a_field
+from tests.conftest import wait_until
+from tests.failure.field import LEASE, Field
 from tests.liveness import Mark
 from tests.proxy import Proxy
 from worker.proctree import read_proc
@@ -35,39 +34,6 @@ async def test_a_killed_worker_loses_its_job_to_another(field: Field) -> None:
     assert mark.alive() == []
     assert second.warden.returncode is None
     await first.until_serving(2)
-
-
-async def test_what_a_killed_worker_held_is_free_before_its_leases_are_over(
-    own_valkey: Server, tmp_path: Path
-) -> None:
-    async with a_field(own_valkey, tmp_path, lease=600.0) as field:
-        mark = Mark()
-        first = await field.worker("-c", "2")
-        other = str(tmp_path / "other")
-        jobs = [
-            await field.queue("first_time_slow", mark=mark.text),
-            await field.queue("first_time_slow", path=other),
-        ]
-        await wait_until(lambda: _alive(mark), "the command runs")
-        await wait_until(lambda: _is_there(Path(other)), "the other job runs")
-        await field.worker("-c", "1")
-        bystander = await field.queue("once", path=str(tmp_path / "third"), seconds=5)
-        await wait_until(lambda: _is_there(tmp_path / "third"), "the bystander's job runs")
-
-        os.kill(first.pid, signal.SIGKILL)
-
-        for job_id in jobs:
-            job = await field.until(job_id, *TERMINAL)
-            assert (job.status, job.lost, job.attempt) == ("completed", 1, 1)
-        assert mark.alive() == []
-        job = await field.until(bystander, *TERMINAL)
-        assert (job.status, job.lost) == ("completed", 0)
-        workers = await field.redis.zrange(keys.WORKERS, 0, -1)
-        assert len(workers) == 2, "the dead one is listed no more"
-
-
-async def _is_there(path: Path) -> bool:
-    return path.exists()
 
 
 async def test_a_killed_warden_takes_its_worker_along(field: Field) -> None:

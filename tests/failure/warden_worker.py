@@ -39,14 +39,12 @@ async def main() -> NoReturn:
     async with processes:
         processes.begin("j", boottime() + lease)
         say("worker", os.getpid(), *(name for name in os.environ if name.startswith("JOBCAST_")))
-        if processes.dead:
-            say("dead", *processes.dead)
         while True:
             with await asyncio.to_thread(open, fifo) as orders:
                 order = orders.readline().split()
             match order:
                 case ["ready"]:
-                    processes.ready(f"w{os.getpid()}")
+                    processes.ready()
                 case ["start"]:
                     daemon = [sys.executable, "-I", "-S", "-c", DAEMON]
                     await (await processes.start("j", daemon, env=env)).wait()

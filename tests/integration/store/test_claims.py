@@ -12,7 +12,6 @@ from hub.errors import Conflict, NotFound, StaleToken
 from hub.scripts import Scripts
 from tests.integration.store.conftest import Driver
 from tests.integration.store.publications import ERROR
-from worker.burial import bury
 
 
 async def test_a_repeated_claim_answers_the_same(driver: Driver) -> None:
@@ -74,32 +73,6 @@ async def test_heartbeat_extends_and_tells(driver: Driver) -> None:
     assert await driver.do.heartbeat("w1", 15, held) == ["running", "cancelling"]
     await driver.ticker.once()
     assert await driver.state(running) == "running"
-
-
-async def test_the_jobs_of_a_dead_worker_are_free_with_the_next_tick(
-    driver: Driver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("worker.burial.CHUNK", 2)
-    await driver.do.heartbeat("w1", 15, [])
-    given_back = await driver.reach("running")
-    await driver.act("release", given_back)
-    await driver.claim(worker="w2")
-    states = ("running", "input_required", "cancelling", "running")
-    jobs = [await driver.reach(state) for state in states]
-    await driver.queue()
-    [others] = await driver.claim(worker="w2")
-
-    assert await bury(driver.redis, driver.do, "w1") == 4
-    await driver.ticker.once()
-
-    found = [await driver.state(job_id) for job_id in jobs]
-    assert found == ["pending", "waiting", "cancelled", "pending"]
-    assert [(await driver.job(job_id)).lost for job_id in jobs] == [1, 0, 0, 1]
-    for job_id in (given_back, others.job_id):
-        assert await driver.state(job_id) == "running"
-        assert (await driver.job(job_id)).lost == 0
-    assert await driver.redis.zrange(keys.WORKERS, 0, -1) == []
-    assert await bury(driver.redis, driver.do, "w1") == 0
 
 
 async def test_priority_and_order(driver: Driver) -> None:
